@@ -1,0 +1,291 @@
+"""Every error that Guesthouse raises, as one tree.
+
+::
+
+    Error
+    ├── LoadError              the guest cannot be loaded; nothing of it ran
+    │   ├── InvalidModule        the bytes are no valid core module (offset)
+    │   ├── MissingImports       imports that nobody provides, or that were not granted (all at once)
+    │   ├── WrongImportType      an import is known, but declared with another type
+    │   ├── UnknownCapability    a grant names a capability that nobody registered
+    │   └── ManifestError        a manifest is malformed (file, key)
+    ├── CallError              a call ended without a result
+    │   ├── GuestFailed          the guest itself answered with a non-zero code
+    │   ├── Trap                 the guest trapped (reason, backtrace)
+    │   ├── DeadlineExceeded     wall time ran out
+    │   ├── OutOfFuel            metered instructions ran out
+    │   ├── MemoryLimit          the guest needs more memory than it may have
+    │   ├── OutputLimit          the guest wrote more output than it may
+    │   ├── NotFound             no such guest, entry or call
+    │   └── Cancelled            somebody cancelled the call or its parent
+    └── ResourceError          a resource refused, or lost its backend
+
+Every class carries its facts as attributes and builds its message from them, so callers branch on
+fields and never on text.  Every message says what was wrong, where, and what would mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class Error(Exception):
+    """Base of every error that Guesthouse raises on purpose."""
+
+
+class LoadError(Error):
+    """A guest cannot be loaded; no code of it has run.
+
+    Attributes:
+        guest: name of the guest, or ``None`` before it has one.
+    """
+
+    def __init__(self, message: str, *, guest: str | None = None) -> None:
+        self.guest = guest
+        super().__init__(f"guest {guest!r}: {message}" if guest else message)
+
+
+class InvalidModule(LoadError):
+    """The bytes are not a valid core WebAssembly module.
+
+    Attributes:
+        offset: position of the first offending byte, or ``None`` when the engine refused the module.
+    """
+
+    def __init__(self, message: str, *, offset: int | None = None, guest: str | None = None) -> None:
+        self.offset = offset
+        where = f" (at byte offset {offset:#x})" if offset is not None else ""
+        super().__init__(f"not a valid WebAssembly module: {message}{where}", guest=guest)
+
+
+class MissingImports(LoadError):
+    """The module imports what nobody provides or what was not granted; all of it is listed at once.
+
+    Attributes:
+        imports: one ``(module, name, capability)`` per missing import; the capability is the one that
+            would provide it, ``None`` where nobody knows the import.
+    """
+
+    def __init__(
+        self, imports: Sequence[tuple[str, str, str | None]], *, guest: str | None = None, hint: str = ""
+    ) -> None:
+        self.imports = tuple(imports)
+        lines = [
+            f"  {module}.{name}" + (f"  (grant {capability!r})" if capability else "  (unknown to this host)")
+            for module, name, capability in self.imports
+        ]
+        noun = "import is" if len(lines) == 1 else "imports are"
+        super().__init__(
+            f"{len(lines)} {noun} not available:\n" + "\n".join(lines) + (f"\n{hint}" if hint else ""),
+            guest=guest,
+        )
+
+
+class WrongImportType(LoadError):
+    """An import is known, but the module declares it with a type that this host does not offer.
+
+    Attributes:
+        module, name: the import.
+        declared: the type in the module, such as ``(i32, i64) -> i32``.
+        offered: the types that the host offers.
+    """
+
+    def __init__(
+        self, module: str, name: str, declared: str, offered: Sequence[str], *, guest: str | None = None
+    ) -> None:
+        self.module, self.name, self.declared, self.offered = module, name, declared, tuple(offered)
+        super().__init__(
+            f"import {module}.{name} is declared as {declared}, but this host offers it as "
+            + " or ".join(offered),
+            guest=guest,
+        )
+
+
+class UnknownCapability(LoadError):
+    """A grant names a capability that nobody registered.
+
+    Attributes:
+        capability: the name as it was given.
+        suggestion: the nearest registered name, or ``None``.
+    """
+
+    def __init__(self, capability: str, *, suggestion: str | None = None, guest: str | None = None) -> None:
+        self.capability, self.suggestion = capability, suggestion
+        mend = f"; did you mean {suggestion!r}?" if suggestion else "; `guesthouse imports` lists them all"
+        super().__init__(f"unknown capability {capability!r}{mend}", guest=guest)
+
+
+class ManifestError(LoadError):
+    """A manifest cannot be read, parsed or accepted.
+
+    Attributes:
+        file: path of the manifest.
+        key: dotted key at fault, or ``None`` when the file as a whole is.
+    """
+
+    def __init__(self, message: str, *, file: str | None = None, key: str | None = None) -> None:
+        self.file, self.key = file, key
+        where = ": ".join(part for part in (file, key) if part)
+        super().__init__(f"{where}: {message}" if where else message)
+
+
+class CallError(Error):
+    """A call ended without a result.
+
+    Attributes:
+        guest: name of the guest that was called.
+        function: the entry or host function that was running, where known.
+        receipt: what the call cost until then, where known.
+    """
+
+    def __init__(self, message: str, *, guest: str | None = None, function: str | None = None) -> None:
+        self.guest, self.function = guest, function
+        self.receipt: Any = None
+        where = f"{guest}.{function}: " if guest and function else f"{guest}: " if guest else ""
+        super().__init__(where + message)
+
+
+class GuestFailed(CallError):
+    """The guest ran to its end and answered with a non-zero code.
+
+    Attributes:
+        code: the code, as the guest's interface defines it.
+        output: what the guest had written until then.
+    """
+
+    def __init__(
+        self, code: int, *, output: bytes = b"", guest: str | None = None, function: str | None = None
+    ) -> None:
+        self.code, self.output = code, output
+        super().__init__(f"the guest returned code {code}", guest=guest, function=function)
+
+
+class Trap(CallError):
+    """The guest trapped: its instance is gone.
+
+    Attributes:
+        reason: what happened, such as ``unreachable`` or ``out of bounds memory access``.
+        code: the engine's trap code (``None`` for a trap that a host function set).
+        backtrace: guest frames, innermost first.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        code: int | None = None,
+        backtrace: Sequence[str] = (),
+        guest: str | None = None,
+        function: str | None = None,
+    ) -> None:
+        self.reason, self.code, self.backtrace = reason, code, tuple(backtrace)
+        frames = "".join(f"\n  at {frame}" for frame in self.backtrace)
+        super().__init__(f"trap: {reason}{frames}", guest=guest, function=function)
+
+
+class DeadlineExceeded(CallError):
+    """The call used up its wall time.
+
+    Attributes:
+        limit: the wall-time budget in seconds, where known.
+    """
+
+    def __init__(
+        self, *, limit: float | None = None, guest: str | None = None, function: str | None = None
+    ) -> None:
+        self.limit = limit
+        budget = f" of {limit:g} s" if limit is not None else ""
+        super().__init__(
+            f"deadline{budget} exceeded; raise the `wall` limit if the guest needs longer",
+            guest=guest,
+            function=function,
+        )
+
+
+class OutOfFuel(CallError):
+    """The call used up its fuel.
+
+    Attributes:
+        limit: the fuel budget in instructions, where known.
+    """
+
+    def __init__(
+        self, *, limit: int | None = None, guest: str | None = None, function: str | None = None
+    ) -> None:
+        self.limit = limit
+        budget = f" ({limit} instructions)" if limit is not None else ""
+        super().__init__(f"out of fuel{budget}; raise the `fuel` limit", guest=guest, function=function)
+
+
+class MemoryLimit(CallError):
+    """The guest needs more memory than its limit allows, over all its memories together.
+
+    Attributes:
+        needed: bytes that were asked for.
+        limit: bytes that are allowed.
+    """
+
+    def __init__(
+        self, needed: int, limit: int, *, guest: str | None = None, function: str | None = None
+    ) -> None:
+        self.needed, self.limit = needed, limit
+        super().__init__(
+            f"{needed} bytes of memory needed, {limit} allowed; raise the `memory` limit",
+            guest=guest,
+            function=function,
+        )
+
+
+class OutputLimit(CallError):
+    """The guest wrote more output than its limit allows.
+
+    Attributes:
+        limit: bytes that are allowed.
+    """
+
+    def __init__(self, limit: int, *, guest: str | None = None, function: str | None = None) -> None:
+        self.limit = limit
+        super().__init__(
+            f"more than {limit} bytes of output; raise the `output` limit", guest=guest, function=function
+        )
+
+
+class NotFound(CallError):
+    """No such guest, entry or call.
+
+    Attributes:
+        what: the kind of thing, such as ``guest``.
+        name: the name that was looked up.
+    """
+
+    def __init__(self, what: str, name: str, *, known: Sequence[str] = (), guest: str | None = None) -> None:
+        self.what, self.name, self.known = what, name, tuple(known)
+        offer = f"; there are: {', '.join(sorted(known))}" if known else ""
+        super().__init__(f"no {what} named {name!r}{offer}", guest=guest)
+
+
+class Cancelled(CallError):
+    """The call, or one of its ancestors, was cancelled.
+
+    Attributes:
+        reason: who cancelled it and why, in words.
+    """
+
+    def __init__(
+        self, reason: str = "cancelled", *, guest: str | None = None, function: str | None = None
+    ) -> None:
+        self.reason = reason
+        super().__init__(f"cancelled: {reason}", guest=guest, function=function)
+
+
+class ResourceError(Error):
+    """A resource refused an operation, or lost the backend that serves it.
+
+    Attributes:
+        resource: which resource, such as ``state`` or ``leases``.
+    """
+
+    def __init__(self, message: str, *, resource: str | None = None) -> None:
+        self.resource = resource
+        super().__init__(f"{resource}: {message}" if resource else message)
