@@ -1,0 +1,1 @@
+"""What tests of guests need: builders, mocks and clocks."""
