@@ -108,7 +108,7 @@ class Cursor:
         value = shift = 0
         while True:
             byte = self.byte()
-            if shift + 7 > bits and (byte & 0x7F) >> (bits - shift) or (byte & 0x80 and shift + 7 >= bits):
+            if (shift + 7 > bits and (byte & 0x7F) >> (bits - shift)) or (byte & 0x80 and shift + 7 >= bits):
                 self.fail(f"number does not fit u{bits}", self.base + start)
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
