@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import struct
 
 import msgspec
@@ -44,12 +44,12 @@ def test_a_configuration_has_the_bytes_that_go_would_write() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC), "d6ff5e0be100"),
-        (datetime.datetime(2020, 1, 1), "d6ff5e0be100"),
-        (datetime.date(2020, 1, 1), "d6ff5e0be100"),
-        (datetime.datetime(1970, 1, 1, microsecond=1, tzinfo=datetime.UTC), "d7ff00000fa000000000"),
-        (datetime.date(1969, 12, 31), "c70cff00000000fffffffffffeae80"),
-        (datetime.time(0, 0), "c70cff00000000fffffff1868b8400"),
+        (dt.datetime(2020, 1, 1, tzinfo=dt.UTC), "d6ff5e0be100"),
+        (dt.datetime(2020, 1, 1), "d6ff5e0be100"),  # noqa: DTZ001 - a zoneless time of TOML is the case
+        (dt.date(2020, 1, 1), "d6ff5e0be100"),
+        (dt.datetime(1970, 1, 1, microsecond=1, tzinfo=dt.UTC), "d7ff00000fa000000000"),
+        (dt.date(1969, 12, 31), "c70cff00000000fffffffffffeae80"),
+        (dt.time(0, 0), "c70cff00000000fffffff1868b8400"),
     ],
 )
 def test_times_are_timestamp_extensions(value: object, expected: str) -> None:

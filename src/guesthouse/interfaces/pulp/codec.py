@@ -7,14 +7,14 @@ width, ``str`` or ``bin`` for either, unknown keys ignored, missing keys zero.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import struct
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from ...errors import Error
+from guesthouse.errors import Error
 
 #: The Go integer types that appear in Pulp's structures.
 GoInteger: TypeAlias = Literal["int64", "uint64", "uint32", "uint16", "uint8"]
@@ -28,7 +28,7 @@ _PACKERS: dict[str, tuple[struct.Struct, int]] = {
 }
 _INT64, _INT64_TAG = _PACKERS["int64"]
 _UINT64, _UINT64_TAG = _PACKERS["uint64"]
-_EPOCH = datetime.date(1970, 1, 1).toordinal()
+_EPOCH = dt.date(1970, 1, 1).toordinal()
 _SECONDS_TO_YEAR_ZERO = -719_528 * 86_400
 
 _encoder = msgspec.msgpack.Encoder(decimal_format="number")
@@ -80,7 +80,7 @@ def widened(value: Any) -> Any:
         return [widened(item) for item in value]
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
-    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+    if isinstance(value, dt.datetime | dt.date | dt.time):
         return _timestamp(value)
     raise EncodeError(f"a {type(value).__name__} has no MessagePack form in Pulp")
 
@@ -117,11 +117,11 @@ def decode(data: bytes) -> Any:
         raise DecodeError(f"not a MessagePack value: {error}") from None
 
 
-def _timestamp(value: datetime.datetime | datetime.date | datetime.time) -> Any:
+def _timestamp(value: dt.datetime | dt.date | dt.time) -> Any:
     """Give a TOML date or time the form that Go gives it: always one instant, as ext -1."""
-    if isinstance(value, datetime.datetime):
-        return value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
-    if isinstance(value, datetime.date):
+    if isinstance(value, dt.datetime):
+        return value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+    if isinstance(value, dt.date):
         return _instant((value.toordinal() - _EPOCH) * 86_400, 0)
     seconds = value.hour * 3600 + value.minute * 60 + value.second
     return _instant(_SECONDS_TO_YEAR_ZERO + seconds, value.microsecond * 1000)

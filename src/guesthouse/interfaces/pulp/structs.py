@@ -1,5 +1,7 @@
 """The structures that cross the border between host and cell (spec/pulp.md 2.4-2.6)."""
 
+# ruff: noqa: RUF009 - `go` declares a dataclass field, with a fresh default for every instance
+
 from __future__ import annotations
 
 import struct
@@ -9,8 +11,8 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
-from . import codec
-from .codec import DecodeError, GoInteger
+from guesthouse.interfaces.pulp import codec
+from guesthouse.interfaces.pulp.codec import DecodeError, GoInteger
 
 HEADER = struct.Struct("<QQI")
 """The fixed header of an envelope: call number, wall time in Unix nanoseconds, payload length."""

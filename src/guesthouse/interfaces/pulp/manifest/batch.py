@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ....errors import ManifestError
-from .cell import CellManifest
+from guesthouse.errors import ManifestError
+from guesthouse.interfaces.pulp.manifest.cell import CellManifest
 
 
 def load_batch(paths: Iterable[str | Path], *, strict_links: bool = False) -> tuple[CellManifest, ...]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import tables
-from .tables import Kind
+from guesthouse.interfaces.pulp.manifest import tables
+from guesthouse.interfaces.pulp.manifest.tables import Kind
 
 RESTART_POLICIES = ("never", "on_crash", "always")
 PAGE = 65_536

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ....errors import ManifestError
+from guesthouse.errors import ManifestError
 
 #: TOML integers are 64-bit; Python's parser would take any size.
 _INT64 = range(-(1 << 63), 1 << 63)
