@@ -81,6 +81,8 @@ FLAVOURS: dict[str, tuple[str, ...]] = {
     ),
 }
 
+_GO_FLAGS = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w")
+
 #: Flavour of a source that does not say one, by the folder it lies in; anything else is a `reactor`.
 FOLDER_FLAVOURS = {"faasm": "faasm", "wasi": "command", "wasix": "command"}
 
@@ -156,7 +158,7 @@ def build(
         command, environment, inputs = _zig(paths, way, extra)
     else:
         raise BuildError(f"{first}: no way to build a {first.suffix or 'nameless'} source")
-    key = _digest(inputs, _version(command), tuple(command))
+    key = _digest(inputs, _version(command), (way, *FLAVOURS.get(way, ()), *_GO_FLAGS, *extra))
     folder = first if first.is_dir() else first.parent
     return _cached(first.stem, key, partial(_compile, command, environment, folder))
 
@@ -222,9 +224,7 @@ def _go(source: Path, flavour: str, flags: Sequence[str]) -> tuple[list[str], di
         compiler,
         "build",
         *modes[flavour],
-        "-trimpath",
-        "-buildvcs=false",
-        "-ldflags=-s -w",
+        *_GO_FLAGS,
         *flags,
         *what,
     ]
