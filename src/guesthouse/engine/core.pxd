@@ -17,8 +17,14 @@ cdef extern from *:
                     void* ref; uint8_t v128[16]; } gh_val;
     typedef struct { uint64_t store_id; uint32_t p1; uint32_t p2; uint32_t p3; uint32_t p4; } gh_item;
     typedef struct { uint64_t store_id; void* p; } gh_func;
-    typedef struct { uint8_t kind; union { gh_func func; gh_item item; void* shared; } of; } gh_extern;
+    typedef union { gh_func func; gh_item item; void* shared; } gh_extern_of;
+    typedef struct { uint8_t kind; gh_extern_of of; } gh_extern;
+    typedef struct { uint64_t store_id; size_t p; } gh_instance_t;
     """
+    # An instance handle of the engine.
+    ctypedef struct gh_instance "gh_instance_t":
+        uint64_t store_id
+        size_t p
     # One raw wasm value: an argument or a result.
     ctypedef union val_t "gh_val":
         int32_t i32
@@ -36,13 +42,21 @@ cdef extern from *:
     ctypedef struct func_t "gh_func":
         uint64_t store_id
         void* p
-    ctypedef union extern_of_t:
+    # Any export; `of` is a union that `kind` tells apart.
+    ctypedef union extern_of_t "gh_extern_of":
         func_t func
         item_t item
         void* shared
     ctypedef struct extern_t "gh_extern":
         uint8_t kind
         extern_of_t of
+
+cdef enum:              # kinds of export
+    EXTERN_FUNC = 0
+    EXTERN_GLOBAL = 1
+    EXTERN_TABLE = 2
+    EXTERN_MEMORY = 3
+    EXTERN_SHARED = 4
 
 cdef enum:
     SLOTS = 16          # pieces of native state that capabilities can keep per instance
@@ -89,6 +103,7 @@ ctypedef struct Record:
     uint64_t bytes_in           # bytes that host functions read from guest memory, where they count it
     uint64_t bytes_out          # bytes that host functions wrote to guest memory, where they count it
     int depth                   # host-to-guest entries on this instance now
+    void* handle                # the engine's handle of the instance
     void* slots[SLOTS]
 
 # `env` is the word of the row (engine.functions.Native.env).
@@ -160,24 +175,36 @@ cdef class Attachment:
 cdef class Instance:
     cdef Record* record
     cdef void* store
+    cdef void* pre                      # wasmtime_instance_pre_t*, owned by the template
     cdef readonly object template
     cdef public object call             # handed to Python host functions as their first argument
     cdef list attachments
     cdef dict functions
     cdef object input_owner
-    cdef int entered
+    cdef size_t thread                  # ident of the thread that is inside, 0 for none
+    cdef bint started
+    cdef bint broken                    # a trap or timeout ended it: never entered again
+    cdef bint closing                   # close() came while a thread was inside
     cdef object fuel_limit
-    cdef object wall_limit
+    cdef str cancel_reason
     cdef gh_instance handle
     cdef object __weakref__
-
-cdef extern from *:
-    """
-    typedef struct { uint64_t store_id; size_t p; } gh_instance_t;
-    """
-    ctypedef struct gh_instance "gh_instance_t":
-        uint64_t store_id
-        size_t p
+    cdef void release(self)
+    cdef Record* alive(self) except NULL
+    cdef uint8_t* span(self, object pointer, object length) except NULL
+    cdef int prepare(self, void* engine, void* pre, object template, uint32_t imports) except -1
+    cdef void enter(self) except *
+    cdef void exit(self)
+    cdef object failure(self, void* error, void* trap, str function)
+    cdef func_t* lookup(self, str name) except NULL
 
 # Claims one of the SLOTS for a capability, once per process, at import time.
 cpdef int claim_slot(str name) except -1
+
+# Conversions between Python numbers and raw cells, by type letters.
+cdef int pack(val_t* values, str params, tuple args, str name) except -1
+cdef object unpack(val_t* values, str results, str name)
+cdef object unpack_one(val_t* value, Py_UCS4 kind, str name)
+
+# The text of an engine error, which is freed.
+cdef str take_message(void* error)

@@ -1,0 +1,749 @@
+# cython: language_level=3
+"""The instance: one live instantiation of a guest, and what host functions may do with its record."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.pythread cimport PyThread_get_thread_ident
+from cpython.ref cimport Py_XDECREF
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memset, strlen
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+
+from guesthouse.engine cimport ticker
+from guesthouse.engine.abi cimport api, bytes_t, frames_t, boxed_t
+from guesthouse.errors import Cancelled, DeadlineExceeded, MemoryLimit, OutOfFuel, OutputLimit, Trap
+from guesthouse.engine.exits import Exit, OutOfBounds
+
+cdef extern from *:
+    """
+    #include <time.h>
+    #include <pthread.h>
+    static int64_t gh_clock(clockid_t id) {
+        struct timespec now;
+        clock_gettime(id, &now);
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    }
+    /* Bytes of native stack that this thread has left. */
+    static __thread uintptr_t gh_stack_low = 0;
+    static size_t gh_stack_left(void) {
+        char here;
+        if (!gh_stack_low) {
+            pthread_attr_t attributes;
+            void *low = 0;
+            size_t size = 0, guard = 0;
+            if (pthread_getattr_np(pthread_self(), &attributes)) return 0;
+            pthread_attr_getstack(&attributes, &low, &size);
+            pthread_attr_getguardsize(&attributes, &guard);
+            pthread_attr_destroy(&attributes);
+            gh_stack_low = (uintptr_t)low + guard;
+        }
+        return (uintptr_t)&here > gh_stack_low ? (uintptr_t)&here - gh_stack_low : 0;
+    }
+    """
+    int64_t gh_clock(int which) nogil
+    int CLOCK_MONOTONIC
+    int CLOCK_REALTIME
+    size_t gh_stack_left() nogil
+
+cdef enum:
+    PAGE = 65536
+    SLICE = 10000000            # ns: the longest a host function blocks without looking up
+
+#: Bytes of stack that wasm code of one instance may use, and what must be left beyond it to enter a guest.
+WASM_STACK = 512 * 1024
+cdef size_t STACK_NEEDED = 512 * 1024 + 256 * 1024
+
+#: Reasons of the engine's trap codes, in its own numbering.
+TRAP_REASONS = (
+    "call stack exhausted", "out of bounds memory access", "misaligned atomic access",
+    "out of bounds table access", "indirect call to null", "indirect call to a function of another type",
+    "integer overflow", "integer divide by zero", "invalid conversion to integer", "unreachable executed",
+    "interrupted", "out of fuel",
+)
+cdef enum:
+    TRAP_OUT_OF_FUEL = 11
+    MAX_TABLE_ELEMENTS = 1000000
+
+_slots = {}
+
+
+cpdef int claim_slot(str name) except -1:
+    """Claim a place for native per-instance state.
+
+    Args:
+        name: who claims it, for the error message.
+
+    Raises:
+        RuntimeError: all places are taken.
+    """
+    if len(_slots) >= SLOTS:
+        raise RuntimeError(f"{name}: all {SLOTS} slots are claimed, by {', '.join(_slots)}")
+    return _slots.setdefault(name, len(_slots))
+
+
+# --- the nogil side ----------------------------------------------------------------------------------
+
+cdef int refresh(Record* record, uint64_t end) noexcept nogil:
+    if record.memory_kind == 1:
+        record.base = api.memory_data(record.context, &record.memory)
+        record.size = api.memory_data_size(record.context, &record.memory)
+    elif record.memory_kind == 2:
+        record.base = api.shared_data(record.shared)
+        record.size = api.shared_data_size(record.shared)
+    else:
+        return 0
+    return record.base != NULL and end <= record.size
+
+
+cdef uint64_t memory_size(Record* record) noexcept nogil:
+    refresh(record, 0)
+    return record.size
+
+
+cdef int64_t memory_grow(Record* record, uint64_t pages) noexcept nogil:
+    cdef uint64_t previous = 0
+    cdef void* error
+    if memory_size(record) + pages * PAGE > record.memory_limit or pages > PAGE:
+        return -1
+    if record.memory_kind == 1:
+        error = api.memory_grow(record.context, &record.memory, pages, &previous)
+    elif record.memory_kind == 2:
+        error = api.shared_grow(record.shared, pages, &previous)
+    else:
+        return -1
+    if error != NULL:
+        api.error_delete(error)
+        return -1
+    refresh(record, 0)
+    return <int64_t>previous
+
+
+cdef int trap(Record* record, const char* message) noexcept nogil:
+    cdef size_t length = strlen(message)
+    if length >= sizeof(record.message):
+        length = sizeof(record.message) - 1
+    memcpy(record.message, message, length)
+    record.message[length] = 0
+    record.ending = ENDING_MESSAGE
+    return TRAPPED
+
+
+cdef int leave(Record* record, int32_t code) noexcept nogil:
+    record.exit_code = code
+    record.ending = ENDING_EXIT
+    return TRAPPED
+
+
+cdef int end(Record* record, int ending) noexcept nogil:
+    record.ending = ending
+    return TRAPPED
+
+
+cdef int reserve_output(Record* record, uint64_t length) noexcept nogil:
+    cdef uint64_t capacity
+    cdef uint8_t* grown
+    if length > record.output_limit:
+        return end(record, ENDING_OUTPUT)
+    if length > record.output_capacity:
+        capacity = max(length, min(2 * record.output_capacity, record.output_limit), <uint64_t>256)
+        grown = <uint8_t*>realloc(record.output, capacity)
+        if grown == NULL:
+            return trap(record, b"the host has no memory left for the output")
+        record.output = grown
+        record.output_capacity = capacity
+    return OK
+
+
+cdef int set_output(Record* record, const uint8_t* data, uint64_t length) noexcept nogil:
+    if reserve_output(record, length) != OK:
+        return TRAPPED
+    if length:
+        memcpy(record.output, data, length)
+    record.output_len = length
+    return OK
+
+
+cdef int append_output(Record* record, const uint8_t* data, uint64_t length) noexcept nogil:
+    if length > record.output_limit or reserve_output(record, record.output_len + length) != OK:
+        return end(record, ENDING_OUTPUT) if record.ending == NOT_ENDING else TRAPPED
+    if length:
+        memcpy(record.output + record.output_len, data, length)
+    record.output_len += length
+    return OK
+
+
+cdef int interrupted(Record* record) noexcept nogil:
+    if record.cancelled:
+        record.ending = ENDING_CANCELLED
+        return 1
+    if record.deadline and gh_clock(CLOCK_MONOTONIC) >= record.deadline:
+        record.ending = ENDING_DEADLINE
+        return 1
+    return 0
+
+
+cdef int64_t slice(Record* record, int64_t wanted) noexcept nogil:
+    cdef int64_t most = SLICE if wanted < 0 or wanted > SLICE else wanted
+    cdef int64_t rest
+    if record.deadline:
+        rest = record.deadline - gh_clock(CLOCK_MONOTONIC)
+        most = min(most, max(rest, <int64_t>0))
+    return most
+
+
+cdef int64_t monotonic() noexcept nogil:
+    return gh_clock(CLOCK_MONOTONIC)
+
+
+cdef int64_t realtime() noexcept nogil:
+    return gh_clock(CLOCK_REALTIME)
+
+
+cdef int call_func(Record* record, func_t* func, val_t* args, size_t n) noexcept nogil:
+    cdef void* trap_ = NULL
+    cdef void* error
+    if gh_stack_left() < STACK_NEEDED:
+        return trap(record, b"the native stack is used up by nested calls")
+    record.depth += 1
+    error = api.func_call(record.context, func, args, n, &trap_)
+    record.depth -= 1
+    if error == NULL and trap_ == NULL:
+        return OK
+    if record.ending == NOT_ENDING:
+        trap(record, b"the guest trapped in a function that the host called")
+    if error != NULL:
+        api.error_delete(error)
+    if trap_ != NULL:
+        api.trap_delete(trap_)
+    return TRAPPED
+
+
+cdef int find_func(Record* record, const char* name, func_t* out) noexcept nogil:
+    cdef extern_t item
+    cdef gh_instance* handle = <gh_instance*>record.handle
+    if not api.export_get(record.context, handle, name, strlen(name), &item):
+        return 0
+    if item.kind != EXTERN_FUNC:
+        api.extern_delete(&item)
+        return 0
+    out[0] = item.of.func
+    return 1
+
+
+cdef int table_func(Record* record, uint32_t index, func_t* out) noexcept nogil:
+    cdef extern_t item
+    cdef boxed_t value
+    cdef gh_instance* handle = <gh_instance*>record.handle
+    if not api.export_get(record.context, handle, b"__indirect_function_table", 25, &item):
+        return 0
+    if item.kind != EXTERN_TABLE:
+        api.extern_delete(&item)
+        return 0
+    if not api.table_get(record.context, &item.of.item, index, &value) or value.of[0] == 0:
+        return 0
+    memcpy(out, &value.of[0], sizeof(func_t))
+    return 1
+
+
+cdef void* on_epoch(void* context, void* data, uint64_t* delta, uint8_t* kind) noexcept nogil:
+    """Decide, at each tick, whether this call is over; nobody else's."""
+    if interrupted(<Record*>data):
+        return api.error_new(b"interrupted")
+    delta[0] = 1
+    return NULL
+
+
+# --- the Python side ---------------------------------------------------------------------------------
+
+cdef class Attachment:
+    """Native state that a capability keeps for one instance; the instance keeps it alive."""
+
+
+cdef class Instance:
+    """One live instantiation of a guest: own store, own memory, one thread at a time.
+
+    Made by :meth:`Template.open`.  Between that and :meth:`start` capabilities attach their state.
+    After a trap, a timeout or a cancellation it can only be closed.
+    """
+
+    cdef int prepare(self, void* engine, void* pre, object template, uint32_t imports) except -1:
+        cdef Record* record = <Record*>calloc(1, sizeof(Record) + imports * sizeof(uint32_t))
+        if record == NULL:
+            raise MemoryError("no memory for an instance record")
+        self.record = record
+        self.pre = pre
+        self.template = template
+        self.attachments = []
+        self.functions = {}
+        record.counts = <uint32_t*>(record + 1)
+        record.owner = <PyObject*>self
+        record.handle = &self.handle
+        self.store = api.store_new(engine, record, NULL)
+        record.context = api.store_context(self.store)
+        api.store_epoch_callback(self.store, on_epoch, record, NULL)
+        return 0
+
+    def __dealloc__(self):
+        self.release()
+
+    cdef void release(self):
+        cdef Record* record = self.record
+        if record == NULL:
+            return
+        self.record = NULL
+        api.store_delete(self.store)
+        free(record.output)
+        Py_XDECREF(record.pending)
+        free(record)
+
+    # -- before the start
+
+    def attach(self, int slot, Attachment attachment not None):
+        """Put native state into a slot; the instance keeps it alive.
+
+        Args:
+            slot: what :func:`claim_slot` returned.
+            attachment: the state.
+        """
+        if not 0 <= slot < SLOTS:
+            raise ValueError(f"slot {slot} was never claimed")
+        self.alive().slots[slot] = attachment.pointer
+        self.attachments.append(attachment)
+
+    def start(self):
+        """Instantiate: initialise memories and tables and run the module's ``start`` function.
+
+        Raises:
+            MemoryLimit: its memories do not fit the limit.
+            CallError: as :meth:`invoke`.
+        """
+        cdef Record* record = self.alive()
+        cdef void* trap_ = NULL
+        cdef void* error
+        cdef extern_t item
+        if self.started:
+            raise RuntimeError("the instance was started before")
+        self.enter()
+        try:
+            with nogil:
+                error = api.pre_instantiate(self.pre, record.context, &self.handle, &trap_)
+            if error != NULL or trap_ != NULL:
+                raise self.failure(error, trap_, "start")
+            self.started = True
+            if api.export_get(record.context, &self.handle, b"memory", 6, &item):
+                if item.kind == EXTERN_MEMORY:
+                    record.memory_kind = 1
+                    record.memory = item.of.item
+                elif item.kind == EXTERN_SHARED:
+                    record.memory_kind = 2
+                    record.shared = item.of.shared
+                    api.shared_delete(item.of.shared)   # the template keeps its own reference
+                else:
+                    api.extern_delete(&item)
+            refresh(record, 0)
+        finally:
+            self.exit()
+
+    # -- entering the guest
+
+    cdef Record* alive(self) except NULL:
+        if self.record == NULL:
+            raise RuntimeError("the instance is closed")
+        return self.record
+
+    cdef void enter(self) except *:
+        cdef Record* record = self.alive()
+        cdef size_t me = <size_t>PyThread_get_thread_ident()
+        if self.thread != 0 and self.thread != me:
+            raise RuntimeError("the instance is busy on another thread; an instance runs one call at a time")
+        if self.broken:
+            raise RuntimeError("the instance has trapped and cannot be entered again; open a new one")
+        if gh_stack_left() < STACK_NEEDED:
+            raise Trap("the native stack is used up by nested calls", guest=None)
+        self.thread = me
+        if record.depth == 0:
+            ticker.entered()
+            api.set_epoch_deadline(record.context, 1)
+            if interrupted(record):
+                self.thread = 0
+                ticker.left()
+                raise self.failure(NULL, NULL, None)
+        record.depth += 1
+
+    cdef void exit(self):
+        cdef Record* record = self.record
+        record.depth -= 1
+        if record.depth == 0:
+            self.thread = 0
+            ticker.left()
+            if self.closing:
+                self.release()
+
+    cdef func_t* lookup(self, str name) except NULL:
+        cdef Function function = self.functions.get(name)
+        cdef bytes raw
+        cdef extern_t item
+        if function is None:
+            if not self.started:
+                raise RuntimeError("the instance was not started")
+            raw = name.encode()
+            if not api.export_get(self.record.context, &self.handle, raw, len(raw), &item):
+                raise KeyError(name)
+            if item.kind != EXTERN_FUNC:
+                api.extern_delete(&item)
+                raise KeyError(name)
+            function = Function.__new__(Function)
+            function.handle = item.of.func
+            function.params, function.results = self.template.signatures[name]
+            self.functions[name] = function
+        return &function.handle
+
+    def invoke(self, str name not None, *args):
+        """Call an exported function; the GIL is released while the guest runs.
+
+        Args:
+            name: the export.
+            *args: one number per parameter; integers may be given signed or unsigned.
+
+        Returns:
+            ``None``, the one result, or a tuple of results; integers are unsigned.
+
+        Raises:
+            KeyError: no function of that name is exported.
+            TypeError: wrong number or kind of arguments, or a type that cannot be passed (v128).
+            Exit: the guest left with an exit code.
+            CallError: trap, deadline, fuel, memory, output, cancellation; see `guesthouse.errors`.
+            Exception: whatever a host function raised, unchanged.
+        """
+        cdef val_t values[24]
+        cdef Function function
+        cdef func_t* func
+        cdef void* error
+        cdef void* trap_ = NULL
+        cdef Record* record = self.alive()
+        cdef size_t n
+        func = self.lookup(name)
+        function = self.functions[name]
+        n = max(len(function.params), len(function.results))
+        if n > 24:
+            raise TypeError(f"{name} takes or returns more than 24 values")
+        if len(args) != len(function.params):
+            raise TypeError(f"{name} takes {len(function.params)} arguments, {len(args)} were given")
+        pack(values, function.params, args, name)
+        self.enter()
+        try:
+            with nogil:
+                error = api.func_call(record.context, func, values, n, &trap_)
+            if error != NULL or trap_ != NULL:
+                raise self.failure(error, trap_, name)
+            return unpack(values, function.results, name)
+        finally:
+            self.exit()
+
+    cdef object failure(self, void* error, void* trap_, str function):
+        """The exception that says why the guest ended; frees the engine's own objects."""
+        cdef Record* record = self.record
+        cdef int ending = record.ending
+        cdef uint8_t code = 255
+        cdef str text = ""
+        record.ending = NOT_ENDING
+        if record.depth <= 1:
+            self.broken = True
+        backtrace = take_backtrace(error, trap_)
+        if trap_ != NULL:
+            if not api.trap_code(trap_, &code):
+                code = 255
+            api.trap_delete(trap_)
+        if error != NULL:
+            text = take_message(error)
+        if ending == ENDING_EXCEPTION and record.pending != NULL:
+            exception = <object>record.pending
+            Py_XDECREF(record.pending)
+            record.pending = NULL
+            return exception
+        if ending == ENDING_EXIT:
+            return Exit(record.exit_code)
+        if ending == ENDING_CANCELLED:
+            return Cancelled(self.cancel_reason or "cancelled", function=function)
+        if ending == ENDING_DEADLINE:
+            return DeadlineExceeded(function=function)
+        if ending == ENDING_OUTPUT:
+            return OutputLimit(record.output_limit, function=function)
+        if ending == ENDING_MEMORY:
+            return MemoryLimit(record.size + PAGE, record.memory_limit, function=function)
+        if ending == ENDING_MESSAGE:
+            reason = record.message[:strlen(record.message)].decode("utf-8", "replace")
+            return Trap(reason, backtrace=backtrace, function=function)
+        if code == TRAP_OUT_OF_FUEL:
+            return OutOfFuel(limit=self.fuel_limit, function=function)
+        if code != 255:
+            reason = TRAP_REASONS[code] if code < len(TRAP_REASONS) else f"trap code {code}"
+            return Trap(reason, code=code, backtrace=backtrace, function=function)
+        return Trap(text or "the engine stopped the guest", backtrace=backtrace, function=function)
+
+    # -- memory
+
+    def read(self, pointer, length):
+        """Copy bytes out of guest memory.
+
+        Args:
+            pointer, length: the range in bytes, unsigned.
+
+        Raises:
+            OutOfBounds: any byte of the range is outside the memory.
+        """
+        cdef uint8_t* start = self.span(pointer, length)
+        return PyBytes_FromStringAndSize(<char*>start, <Py_ssize_t>length)
+
+    def write(self, pointer, data):
+        """Copy bytes into guest memory, all or nothing.
+
+        Args:
+            pointer: where, in bytes.
+            data: a bytes-like object.
+
+        Raises:
+            OutOfBounds: any byte of the range is outside the memory.
+        """
+        cdef const uint8_t[::1] view = data
+        cdef Py_ssize_t length = view.shape[0]
+        cdef uint8_t* start = self.span(pointer, length)
+        if length:
+            memcpy(start, &view[0], length)
+
+    cdef uint8_t* span(self, object pointer, object length) except NULL:
+        cdef uint8_t* start = NULL
+        cdef Record* record = self.alive()
+        if 0 <= pointer <= 0xFFFFFFFF and 0 <= length <= 0x100000000:
+            start = span(record, <uint32_t>pointer, <uint64_t>length)
+        if start == NULL:
+            raise OutOfBounds(pointer, length, record.size)
+        return start
+
+    @property
+    def memory_size(self) -> int:
+        """Size of the memory in bytes; 0 when the guest has none."""
+        return memory_size(self.alive())
+
+    def grow(self, pages) -> int:
+        """Grow the memory.
+
+        Args:
+            pages: how many pages of 64 KiB.
+
+        Returns:
+            The old size in pages.
+
+        Raises:
+            MemoryLimit: the limit or the memory's maximum would be exceeded.
+        """
+        cdef Record* record = self.alive()
+        cdef int64_t previous = memory_grow(record, pages)
+        if previous < 0:
+            raise MemoryLimit(record.size + pages * PAGE, record.memory_limit)
+        return previous
+
+    # -- what is known of the module
+
+    def exports(self, str name) -> bool:
+        """Say whether a function of that name is exported."""
+        return name in self.template.signatures
+
+    def signature(self, str name):
+        """Return (parameter letters, result letters) of an exported function, or ``None``."""
+        return self.template.signatures.get(name)
+
+    # -- the call
+
+    @property
+    def input(self) -> bytes:
+        """The call's input."""
+        return self.input_owner or b""
+
+    @input.setter
+    def input(self, bytes data not None):
+        self.alive()
+        self.input_owner = data
+        self.record.input = <const uint8_t*>PyBytes_AS_STRING(data)
+        self.record.input_len = PyBytes_GET_SIZE(data)
+
+    @property
+    def output(self) -> bytes:
+        """What the guest has put out so far."""
+        cdef Record* record = self.alive()
+        return PyBytes_FromStringAndSize(<char*>record.output, record.output_len)
+
+    def set_output(self, bytes data not None):
+        """Replace the output.
+
+        Raises:
+            OutputLimit: it is larger than the limit.
+        """
+        if set_output(self.alive(), <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)) != OK:
+            raise self.failure(NULL, NULL, None)
+
+    def append_output(self, bytes data not None):
+        """Extend the output.
+
+        Raises:
+            OutputLimit: it becomes larger than the limit.
+        """
+        if append_output(self.alive(), <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)) != OK:
+            raise self.failure(NULL, NULL, None)
+
+    @property
+    def deadline(self) -> int:
+        """When the call must be over, in nanoseconds of the monotonic clock; 0 for never."""
+        return self.alive().deadline
+
+    @deadline.setter
+    def deadline(self, int64_t when):
+        self.alive().deadline = when
+
+    def cancel(self, str reason="cancelled"):
+        """End what runs here, from any thread; harmless when nothing runs or the instance is closed."""
+        if self.record != NULL:
+            self.cancel_reason = reason
+            self.record.cancelled = 1
+
+    def check(self):
+        """Raise if the call was cancelled or its deadline has passed.
+
+        Raises:
+            Cancelled, DeadlineExceeded: accordingly.
+        """
+        cdef Record* record = self.alive()
+        if interrupted(record):
+            ending, record.ending = record.ending, NOT_ENDING
+            if ending == ENDING_CANCELLED:
+                raise Cancelled(self.cancel_reason or "cancelled")
+            raise DeadlineExceeded()
+
+    def fuel_used(self):
+        """Return the instructions burnt so far, or ``None`` when the guest is not metered."""
+        cdef uint64_t left = 0
+        cdef void* error
+        if self.fuel_limit is None:
+            return None
+        error = api.get_fuel(self.alive().context, &left)
+        if error != NULL:
+            raise RuntimeError(take_message(error))
+        return self.fuel_limit - left
+
+    def host_calls(self) -> dict:
+        """Return how often each import was called, by ``module.name``; those never called are left out."""
+        cdef Record* record = self.alive()
+        return {name: record.counts[i] for i, name in enumerate(self.template.import_names) if record.counts[i]}
+
+    @property
+    def traffic(self) -> tuple:
+        """Bytes that host functions counted as read from, and as written to, guest memory."""
+        return self.alive().bytes_in, self.alive().bytes_out
+
+    # -- the end
+
+    def close(self):
+        """Drop the store and all memory; from inside a host function, as soon as the guest has ended."""
+        if self.record == NULL:
+            return
+        if self.thread != 0:
+            self.closing = True
+            self.cancel("the instance was closed")
+        else:
+            self.release()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be done with the instance any more."""
+        return self.record == NULL
+
+    @property
+    def usable(self) -> bool:
+        """Whether the instance can be entered: neither closed nor ended by a trap or timeout."""
+        return self.record != NULL and not self.broken
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+
+cdef class Function:
+    """An exported function of one instance, looked up once."""
+
+    cdef func_t handle
+    cdef str params
+    cdef str results
+
+
+cdef int pack(val_t* values, str params, tuple args, str name) except -1:
+    """Put Python numbers into raw cells."""
+    cdef Py_ssize_t i
+    for i, kind in enumerate(params):
+        value = args[i]
+        try:
+            if kind == "i":
+                values[i].i64 = <int64_t><uint32_t>(value & 0xFFFFFFFF)
+            elif kind == "I":
+                values[i].u64 = <uint64_t>(value & 0xFFFFFFFFFFFFFFFF)
+            elif kind == "f":
+                values[i].u64 = 0
+                values[i].f32 = value
+            elif kind == "F":
+                values[i].f64 = value
+            else:
+                raise TypeError(f"{name}: parameter {i} is of a type that the host cannot pass ({kind!r})")
+        except TypeError as error:
+            raise TypeError(f"{name}: argument {i} must be a number, not {type(value).__name__}") from error
+    return 0
+
+
+cdef object unpack_one(val_t* value, Py_UCS4 kind, str name):
+    if kind == u"i":
+        return value.u32
+    if kind == u"I":
+        return value.u64
+    if kind == u"f":
+        return value.f32
+    if kind == u"F":
+        return value.f64
+    raise TypeError(f"{name} returns a type that the host cannot take ({kind!r})")
+
+
+cdef object unpack(val_t* values, str results, str name):
+    cdef Py_ssize_t i, n = len(results)
+    if n == 0:
+        return None
+    if n == 1:
+        return unpack_one(values, results[0], name)
+    return tuple([unpack_one(&values[i], results[i], name) for i in range(n)])
+
+
+cdef str take_message(void* error):
+    cdef bytes_t text
+    api.error_message(error, &text)
+    message = text.data[:text.size].decode("utf-8", "replace")
+    api.bytes_delete(&text)
+    api.error_delete(error)
+    return message
+
+
+cdef list take_backtrace(void* error, void* trap_):
+    """The guest's frames, innermost first, at most 32."""
+    cdef frames_t frames
+    cdef bytes_t* label
+    cdef size_t i
+    result = []
+    if trap_ != NULL:
+        api.trap_trace(trap_, &frames)
+    elif error != NULL:
+        api.error_trace(error, &frames)
+    else:
+        return result
+    for i in range(min(frames.size, <size_t>32)):
+        label = api.frame_function(frames.data[i])
+        name = label.data[:label.size].decode("utf-8", "replace") if label != NULL else None
+        offset = api.frame_offset(frames.data[i])
+        result.append(f"{name or f'function {api.frame_index(frames.data[i])}'} (+{offset:#x})")
+    api.frames_delete(&frames)
+    return result
