@@ -1,0 +1,38 @@
+"""The engine room: the only package that knows wasmtime (DESIGN section 3)."""
+
+from guesthouse.engine.compile import Engine, Module, Progress
+from guesthouse.engine.core import Attachment, Instance, claim_slot
+from guesthouse.engine.exits import Exit, OutOfBounds
+from guesthouse.engine.functions import (
+    Constant,
+    HostFunction,
+    Implementation,
+    Native,
+    Trapping,
+    signature,
+)
+from guesthouse.engine.linker import SharedMemory, Template
+from guesthouse.engine.modules import ModuleInfo, read
+from guesthouse.engine.text import wat_to_wasm
+
+__all__ = [
+    "Attachment",
+    "Constant",
+    "Engine",
+    "Exit",
+    "HostFunction",
+    "Implementation",
+    "Instance",
+    "Module",
+    "ModuleInfo",
+    "Native",
+    "OutOfBounds",
+    "Progress",
+    "SharedMemory",
+    "Template",
+    "Trapping",
+    "claim_slot",
+    "read",
+    "signature",
+    "wat_to_wasm",
+]

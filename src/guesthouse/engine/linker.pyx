@@ -191,13 +191,14 @@ cdef class Template:
         self.engine = module.variant.pointer
         info = module.info
         self.signatures = {
-            item.name: (item.params, item.results) for item in info.exports if item.kind == "func"
+            name: (item.params, item.results) for name, item in info.exports.items() if item.kind == "function"
         }
         self.memory_ranges = [
-            (m.minimum * 65536, (65536 if m.maximum is None else m.maximum) * 65536) for m in info.memories
+            (m.minimum * m.page_size, min((65536 if m.maximum is None else m.maximum) * m.page_size, 1 << 32))
+            for m in info.memories if not m.shared
         ]
         self.memory_minimum = sum([low for low, _ in self.memory_ranges])
-        imports = [item for item in info.imports if item.kind == "func"]
+        imports = [item for item in info.imports if item.kind == "function"]
         self.import_names = tuple([f"{item.module}.{item.name}" for item in imports])
         self.bounds = <Bound*>calloc(max(len(imports), 1), sizeof(Bound))
         if self.bounds == NULL:

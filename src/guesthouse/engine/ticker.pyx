@@ -139,3 +139,13 @@ def _after_fork():
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def start(size_t engine):
+    """Advance the epoch of an engine (address of its ``wasm_engine_t``) from now on."""
+    watch(<void*>engine)
+
+
+def stop(size_t engine):
+    """Leave an engine alone; to be called before it is deleted."""
+    unwatch(<void*>engine)

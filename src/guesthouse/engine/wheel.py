@@ -7,21 +7,25 @@ this module checks that the wheel is one we know and hands out the addresses.
 from __future__ import annotations
 
 import ctypes
+import functools
+import importlib.metadata
 from collections.abc import Iterable
 
 #: Major versions of the wheel that this code was checked against.
 SUPPORTED = range(50, 51)
 
 try:
-    import wasmtime
     from wasmtime import _ffi as ffi
 except ImportError as error:  # pragma: no cover - only without the dependency
-    raise ImportError("Guesthouse needs the `wasmtime` package, version 50: pip install 'wasmtime>=50,<51'") from error
+    raise ImportError(
+        "Guesthouse needs the `wasmtime` package, version 50: pip install 'wasmtime>=50,<51'"
+    ) from error
 
 
+@functools.cache
 def version() -> str:
     """Return the version of the installed wheel, such as ``50.0.1``."""
-    return wasmtime.__version__
+    return importlib.metadata.version("wasmtime")
 
 
 def check_version(found: str) -> None:

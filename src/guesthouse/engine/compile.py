@@ -1,0 +1,252 @@
+"""The engine: compiles modules, once each, and hands out what can be linked and instantiated."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import mmap
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import wasmtime
+
+from guesthouse.engine import wheel
+from guesthouse.engine.cache import Cache, cpu_features, default_directory
+from guesthouse.engine.functions import HostFunction
+from guesthouse.engine.linker import SharedMemory, Template
+from guesthouse.engine.modules import ModuleInfo, read
+from guesthouse.engine.variants import Kind, Variant, pool_misfit
+from guesthouse.errors import InvalidModule, LoadError
+
+#: Called about ten times a second while a module compiles, with the seconds spent so far.
+Progress = Callable[[float], None]
+
+#: Instances that can live in the pool at once, by default.
+SLOTS = 4096
+
+
+class Module:
+    """A compiled module; thread-safe and shared by everybody who loads the same bytes.
+
+    Attributes:
+        info: what it declares.
+        variant: the engine it was compiled for.
+        misfit: why it lives outside the pool, or ``None``.
+        cached: whether the machine code came from the cache.
+    """
+
+    def __init__(
+        self, info: ModuleInfo, variant: Variant, compiled: wasmtime.Module, misfit: str | None, cached: bool
+    ) -> None:
+        self.info, self.variant, self.misfit, self.cached = info, variant, misfit, cached
+        self._compiled = compiled
+        self.pointer: int = ctypes.cast(compiled.ptr(), ctypes.c_void_p).value or 0
+
+    @property
+    def metered(self) -> bool:
+        """Whether the code counts fuel."""
+        return self.variant.kind.metered
+
+    def link(
+        self, bindings: Mapping[tuple[str, str], HostFunction], *, shared: SharedMemory | None = None
+    ) -> Template:
+        """Bind every imported function.
+
+        Args:
+            bindings: what answers each ``(module, name)``.
+            shared: the shared memory that the module imports, if it does.
+
+        Raises:
+            WrongImportType: a row is of another type than the import.
+            LoadError: an import other than a function cannot be provided.
+        """
+        return Template(self, bindings, shared)
+
+    def shared_memory(self, limit: int) -> SharedMemory | None:
+        """Make the shared memory that this module imports; ``None`` when it imports none.
+
+        Args:
+            limit: bytes that its declared maximum may reach; growth of a shared memory passes by every
+                limiter, so the maximum itself is what counts (DESIGN section 3, item 6).
+
+        Raises:
+            LoadError: the memory has no maximum, or one above the limit.
+        """
+        for item in self.info.imports:
+            kind = item.type
+            if item.kind != "memory" or not getattr(kind, "shared", False):
+                continue
+            maximum = getattr(kind, "maximum", None)
+            if maximum is None or maximum * 65536 > limit:
+                declared = "none" if maximum is None else f"{maximum * 65536} bytes"
+                raise LoadError(
+                    f"import {item.module}.{item.name}: a shared memory must declare a maximum of at most "
+                    f"{limit} bytes, this one declares {declared}; link with a smaller --max-memory "
+                    f"or raise the `memory` limit"
+                )
+            return SharedMemory(self.variant, getattr(kind, "minimum", 0), maximum)
+        return None
+
+
+class Engine:
+    """Compiles modules through the cache.  Any thread may use it.
+
+    Args:
+        cache: directory of the compile cache, ``None`` for the user's, ``False`` for no cache.
+        slots: instances that can live in the pool at once.
+
+    Raises:
+        LoadError: a cache directory that was named is not safe to load code from.
+    """
+
+    def __init__(self, cache: Path | str | bool | None = None, *, slots: int = SLOTS) -> None:
+        self._slots = slots
+        self._variants: dict[Kind, Variant] = {}
+        self._modules: weakref.WeakValueDictionary[tuple[str, Kind], Module] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+        self._compiling: dict[tuple[str, Kind], threading.Lock] = {}
+        self.compilations = 0
+        self.cache = self._open_cache(cache)
+
+    @staticmethod
+    def _open_cache(where: Path | str | bool | None) -> Cache | None:
+        if where is False:
+            return None
+        if isinstance(where, (str, Path)):
+            return Cache(Path(where))
+        try:
+            return Cache(default_directory())
+        except (OSError, RuntimeError):  # no home, or a read-only one: work without
+            return None
+
+    def variant(self, kind: Kind) -> Variant:
+        """Return the engine of wasmtime for a kind of code, made on first use."""
+        with self._lock:
+            found = self._variants.get(kind)
+            if found is None:
+                found = self._variants[kind] = Variant(kind, self._slots)
+            return found
+
+    def compile(
+        self,
+        wasm: bytes | mmap.mmap,
+        *,
+        metered: bool = False,
+        threads: bool = False,
+        info: ModuleInfo | None = None,
+        progress: Progress | None = None,
+    ) -> Module:
+        """Compile a module, or take it from the cache.
+
+        Args:
+            wasm: the module's bytes.
+            metered: count fuel (the code becomes 1.0 to 1.5 times slower).
+            threads: allow shared memories and atomics.
+            info: what :func:`read` returned for these bytes, if that was done before.
+            progress: called while it compiles.
+
+        Raises:
+            InvalidModule: the bytes are no valid module, or use what is not enabled.
+        """
+        info = info or read(wasm)
+        misfit = pool_misfit(info)
+        kind = Kind(pooled=misfit is None, metered=metered, threads=threads)
+        try:
+            return self._obtain(info, wasm, kind, misfit, progress)
+        except wasmtime.WasmtimeError as refused:
+            if not kind.pooled:
+                raise InvalidModule(_first_line(refused)) from None
+            reason = _first_line(refused)
+        # It may be sound, and only too large for a slot of the pool in a way that its sections do not show.
+        try:
+            plain = Kind(pooled=False, metered=metered, threads=threads)
+            return self._obtain(info, wasm, plain, reason, progress)
+        except wasmtime.WasmtimeError:
+            raise InvalidModule(reason) from None
+
+    def _obtain(
+        self,
+        info: ModuleInfo,
+        wasm: bytes | mmap.mmap,
+        kind: Kind,
+        misfit: str | None,
+        progress: Progress | None,
+    ) -> Module:
+        name = (info.sha256, kind)
+        with self._lock:
+            waiting = self._compiling.setdefault(name, threading.Lock())
+        with waiting:  # one compilation for many waiters
+            module = self._modules.get(name)
+            if module is None:
+                variant = self.variant(kind)
+                compiled, cached = self._load(info, wasm, variant, progress)
+                module = self._modules[name] = Module(info, variant, compiled, misfit, cached)
+        return module
+
+    def _load(
+        self, info: ModuleInfo, wasm: bytes | mmap.mmap, variant: Variant, progress: Progress | None
+    ) -> tuple[wasmtime.Module, bool]:
+        if self.cache is None:
+            return self._compile(wasm, variant, progress), False
+        parts = (info.sha256, wheel.version(), variant.settings, cpu_features())
+        key = hashlib.sha256(repr(parts).encode()).hexdigest()
+        found = self._from_cache(key, variant)
+        if found is None:
+            with self.cache.lock(key):
+                found = self._from_cache(key, variant)  # another process may have been quicker
+                if found is None:
+                    compiled = self._compile(wasm, variant, progress)
+                    self.cache.store(key, bytes(compiled.serialize()))
+                    return compiled, False
+        return found, True
+
+    def _from_cache(self, key: str, variant: Variant) -> wasmtime.Module | None:
+        assert self.cache is not None
+        with self.cache.entry(key) as path:
+            if path is None:
+                return None
+            try:
+                return wasmtime.Module.deserialize_file(variant.engine, path)
+            except wasmtime.WasmtimeError:
+                self.cache.discard(key)
+                return None
+
+    def _compile(
+        self, wasm: bytes | mmap.mmap, variant: Variant, progress: Progress | None
+    ) -> wasmtime.Module:
+        self.compilations += 1
+        code = wasm if isinstance(wasm, bytes) else bytes(wasm)
+        if progress is None:
+            return wasmtime.Module(variant.engine, code)
+        begun = time.monotonic()
+        with ThreadPoolExecutor(1, "guesthouse-compile") as worker:
+            future = worker.submit(wasmtime.Module, variant.engine, code)
+            while not _ended(future, 0.1):
+                progress(time.monotonic() - begun)
+            return future.result()
+
+    def close(self) -> None:
+        """Stop the tickers of all variants; instances must be closed before."""
+        with self._lock:
+            for variant in self._variants.values():
+                variant.close()
+            self._variants.clear()
+
+
+def _ended(future: Any, seconds: float) -> bool:
+    try:
+        future.exception(seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _first_line(error: wasmtime.WasmtimeError) -> str:
+    """The engine's chain of causes, on one line."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return "; ".join(line for line in lines if line and line != "Caused by:")

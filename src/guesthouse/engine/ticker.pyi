@@ -1,0 +1,6 @@
+"""Types of the compiled module; its documentation is in ticker.pyx."""
+
+PERIOD_MS: int
+
+def start(engine: int) -> None: ...
+def stop(engine: int) -> None: ...

@@ -1,0 +1,119 @@
+"""The engine in its variants: what is compiled in, and where instances live.
+
+Metering, threads and the pooling allocator are decided when code is compiled, so a host has one engine
+of wasmtime for each combination that its guests need; each is made on first use.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from dataclasses import dataclass
+
+import wasmtime
+from wasmtime import _ffi as ffi
+
+from guesthouse.engine import ticker
+from guesthouse.engine.core import WASM_STACK
+from guesthouse.engine.modules import ModuleInfo
+
+#: What fits into a slot of the pool (DESIGN section 3, item 4): generous, since it is address space only.
+POOL_TABLE_ELEMENTS = 200_000
+POOL_INSTANCE_BYTES = 64 << 20
+POOL_MEMORIES_PER_MODULE = 4
+POOL_TABLES_PER_MODULE = 4
+#: Bytes of a used memory that are zeroed in place rather than given back to the kernel.
+POOL_KEEP_RESIDENT = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Which variant.
+
+    Attributes:
+        pooled: instances live in preallocated slots; starting one costs microseconds.
+        metered: the code counts fuel.
+        threads: shared memories and atomics are allowed.
+    """
+
+    pooled: bool = True
+    metered: bool = False
+    threads: bool = False
+
+
+def pool_misfit(info: ModuleInfo) -> str | None:
+    """Say why a module cannot live in the pool, or ``None`` when it can."""
+    if any(memory.shared for memory in info.memories):
+        return "it uses a shared memory"
+    if any(table.minimum > POOL_TABLE_ELEMENTS for table in info.tables):
+        return f"it has a table of more than {POOL_TABLE_ELEMENTS} elements"
+    if len(info.memories) > POOL_MEMORIES_PER_MODULE:
+        return f"it has more than {POOL_MEMORIES_PER_MODULE} memories"
+    if len(info.tables) > POOL_TABLES_PER_MODULE:
+        return f"it has more than {POOL_TABLES_PER_MODULE} tables"
+    return None
+
+
+class Variant:
+    """One engine of wasmtime.
+
+    Args:
+        kind: which variant.
+        slots: how many instances may live in the pool at once.
+
+    Attributes:
+        pointer: address of its ``wasm_engine_t``.
+        settings: all that decides about the code it compiles, as text; part of the cache key.
+    """
+
+    def __init__(self, kind: Kind, slots: int) -> None:
+        self.kind = kind
+        self.slots = slots
+        config = wasmtime.Config()
+        config.epoch_interruption = True
+        config.consume_fuel = kind.metered
+        config.wasm_threads = kind.threads
+        config.shared_memory = kind.threads
+        config.wasm_memory64 = False
+        pointer = config.ptr()
+        ffi.wasmtime_config_wasm_exceptions_set(pointer, True)
+        ffi.wasmtime_config_max_wasm_stack_set(pointer, WASM_STACK)
+        # Bases of memories are remembered per instance, so they must never move.
+        ffi.wasmtime_config_memory_may_move_set(pointer, False)
+        if kind.pooled:
+            self._pool(pointer, slots)
+        self._engine = wasmtime.Engine(config)
+        self.pointer: int = ctypes.cast(self._engine.ptr(), ctypes.c_void_p).value or 0
+        self.settings = repr(kind)
+        ticker.start(self.pointer)
+        self.close = weakref.finalize(self, _stop, self.pointer, self._engine)
+
+    @staticmethod
+    def _pool(config: object, slots: int) -> None:
+        pool = ffi.wasmtime_pooling_allocation_config_new()
+        for option, value in (
+            ("total_core_instances", slots),
+            ("total_memories", slots),
+            ("total_tables", slots),
+            ("max_memories_per_module", POOL_MEMORIES_PER_MODULE),
+            ("max_tables_per_module", POOL_TABLES_PER_MODULE),
+            ("table_elements", POOL_TABLE_ELEMENTS),
+            ("max_core_instance_size", POOL_INSTANCE_BYTES),
+            ("max_memory_size", 1 << 32),
+            ("linear_memory_keep_resident", POOL_KEEP_RESIDENT),
+            ("table_keep_resident", 16 << 10),
+            ("max_unused_warm_slots", slots),
+        ):
+            getattr(ffi, f"wasmtime_pooling_allocation_config_{option}_set")(pool, value)
+        ffi.wasmtime_pooling_allocation_strategy_set(config, pool)
+        ffi.wasmtime_pooling_allocation_config_delete(pool)
+
+    @property
+    def engine(self) -> wasmtime.Engine:
+        """The engine of wasmtime, for compiling."""
+        return self._engine
+
+
+def _stop(pointer: int, engine: wasmtime.Engine) -> None:
+    ticker.stop(pointer)
+    engine.close()
