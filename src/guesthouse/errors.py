@@ -17,6 +17,7 @@
     │   ├── MemoryLimit          the guest needs more memory than it may have
     │   ├── OutputLimit          the guest wrote more output than it may
     │   ├── NotFound             no such guest, entry or call
+    │   ├── CallRefused          one call too many: depth, fan-out, queue, shutdown, a cycle
     │   └── Cancelled            somebody cancelled the call or its parent
     └── ResourceError          a resource refused, or lost its backend
 
@@ -53,10 +54,14 @@ class InvalidModule(LoadError):
         offset: position of the first offending byte, or ``None`` when the engine refused the module.
     """
 
-    def __init__(self, message: str, *, offset: int | None = None, guest: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, offset: int | None = None, guest: str | None = None
+    ) -> None:
         self.offset = offset
         where = f" (at byte offset {offset:#x})" if offset is not None else ""
-        super().__init__(f"not a valid WebAssembly module: {message}{where}", guest=guest)
+        super().__init__(
+            f"not a valid WebAssembly module: {message}{where}", guest=guest
+        )
 
 
 class MissingImports(LoadError):
@@ -68,16 +73,27 @@ class MissingImports(LoadError):
     """
 
     def __init__(
-        self, imports: Sequence[tuple[str, str, str | None]], *, guest: str | None = None, hint: str = ""
+        self,
+        imports: Sequence[tuple[str, str, str | None]],
+        *,
+        guest: str | None = None,
+        hint: str = "",
     ) -> None:
         self.imports = tuple(imports)
         lines = [
-            f"  {module}.{name}" + (f"  (grant {capability!r})" if capability else "  (unknown to this host)")
+            f"  {module}.{name}"
+            + (
+                f"  (grant {capability!r})"
+                if capability
+                else "  (unknown to this host)"
+            )
             for module, name, capability in self.imports
         ]
         noun = "import is" if len(lines) == 1 else "imports are"
         super().__init__(
-            f"{len(lines)} {noun} not available:\n" + "\n".join(lines) + (f"\n{hint}" if hint else ""),
+            f"{len(lines)} {noun} not available:\n"
+            + "\n".join(lines)
+            + (f"\n{hint}" if hint else ""),
             guest=guest,
         )
 
@@ -92,9 +108,20 @@ class WrongImportType(LoadError):
     """
 
     def __init__(
-        self, module: str, name: str, declared: str, offered: Sequence[str], *, guest: str | None = None
+        self,
+        module: str,
+        name: str,
+        declared: str,
+        offered: Sequence[str],
+        *,
+        guest: str | None = None,
     ) -> None:
-        self.module, self.name, self.declared, self.offered = module, name, declared, tuple(offered)
+        self.module, self.name, self.declared, self.offered = (
+            module,
+            name,
+            declared,
+            tuple(offered),
+        )
         super().__init__(
             f"import {module}.{name} is declared as {declared}, but this host offers it as "
             + " or ".join(offered),
@@ -110,9 +137,19 @@ class UnknownCapability(LoadError):
         suggestion: the nearest registered name, or ``None``.
     """
 
-    def __init__(self, capability: str, *, suggestion: str | None = None, guest: str | None = None) -> None:
+    def __init__(
+        self,
+        capability: str,
+        *,
+        suggestion: str | None = None,
+        guest: str | None = None,
+    ) -> None:
         self.capability, self.suggestion = capability, suggestion
-        mend = f"; did you mean {suggestion!r}?" if suggestion else "; `guesthouse imports` lists them all"
+        mend = (
+            f"; did you mean {suggestion!r}?"
+            if suggestion
+            else "; `guesthouse imports` lists them all"
+        )
         super().__init__(f"unknown capability {capability!r}{mend}", guest=guest)
 
 
@@ -124,7 +161,9 @@ class ManifestError(LoadError):
         key: dotted key at fault, or ``None`` when the file as a whole is.
     """
 
-    def __init__(self, message: str, *, file: str | None = None, key: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, file: str | None = None, key: str | None = None
+    ) -> None:
         self.file, self.key = file, key
         where = ": ".join(part for part in (file, key) if part)
         super().__init__(f"{where}: {message}" if where else message)
@@ -139,10 +178,18 @@ class CallError(Error):
         receipt: what the call cost until then, where known.
     """
 
-    def __init__(self, message: str, *, guest: str | None = None, function: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, guest: str | None = None, function: str | None = None
+    ) -> None:
         self.guest, self.function = guest, function
         self.receipt: Any = None
-        where = f"{guest}.{function}: " if guest and function else f"{guest}: " if guest else ""
+        where = (
+            f"{guest}.{function}: "
+            if guest and function
+            else f"{guest}: "
+            if guest
+            else ""
+        )
         super().__init__(where + message)
 
 
@@ -155,10 +202,17 @@ class GuestFailed(CallError):
     """
 
     def __init__(
-        self, code: int, *, output: bytes = b"", guest: str | None = None, function: str | None = None
+        self,
+        code: int,
+        *,
+        output: bytes = b"",
+        guest: str | None = None,
+        function: str | None = None,
     ) -> None:
         self.code, self.output = code, output
-        super().__init__(f"the guest returned code {code}", guest=guest, function=function)
+        super().__init__(
+            f"the guest returned code {code}", guest=guest, function=function
+        )
 
 
 class Trap(CallError):
@@ -192,7 +246,11 @@ class DeadlineExceeded(CallError):
     """
 
     def __init__(
-        self, *, limit: float | None = None, guest: str | None = None, function: str | None = None
+        self,
+        *,
+        limit: float | None = None,
+        guest: str | None = None,
+        function: str | None = None,
     ) -> None:
         self.limit = limit
         budget = f" of {limit:g} s" if limit is not None else ""
@@ -211,11 +269,19 @@ class OutOfFuel(CallError):
     """
 
     def __init__(
-        self, *, limit: int | None = None, guest: str | None = None, function: str | None = None
+        self,
+        *,
+        limit: int | None = None,
+        guest: str | None = None,
+        function: str | None = None,
     ) -> None:
         self.limit = limit
         budget = f" ({limit} instructions)" if limit is not None else ""
-        super().__init__(f"out of fuel{budget}; raise the `fuel` limit", guest=guest, function=function)
+        super().__init__(
+            f"out of fuel{budget}; raise the `fuel` limit",
+            guest=guest,
+            function=function,
+        )
 
 
 class MemoryLimit(CallError):
@@ -227,7 +293,12 @@ class MemoryLimit(CallError):
     """
 
     def __init__(
-        self, needed: int, limit: int, *, guest: str | None = None, function: str | None = None
+        self,
+        needed: int,
+        limit: int,
+        *,
+        guest: str | None = None,
+        function: str | None = None,
     ) -> None:
         self.needed, self.limit = needed, limit
         super().__init__(
@@ -244,10 +315,14 @@ class OutputLimit(CallError):
         limit: bytes that are allowed.
     """
 
-    def __init__(self, limit: int, *, guest: str | None = None, function: str | None = None) -> None:
+    def __init__(
+        self, limit: int, *, guest: str | None = None, function: str | None = None
+    ) -> None:
         self.limit = limit
         super().__init__(
-            f"more than {limit} bytes of output; raise the `output` limit", guest=guest, function=function
+            f"more than {limit} bytes of output; raise the `output` limit",
+            guest=guest,
+            function=function,
         )
 
 
@@ -259,10 +334,44 @@ class NotFound(CallError):
         name: the name that was looked up.
     """
 
-    def __init__(self, what: str, name: str, *, known: Sequence[str] = (), guest: str | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        name: str,
+        *,
+        known: Sequence[str] = (),
+        guest: str | None = None,
+    ) -> None:
         self.what, self.name, self.known = what, name, tuple(known)
         offer = f"; there are: {', '.join(sorted(known))}" if known else ""
         super().__init__(f"no {what} named {name!r}{offer}", guest=guest)
+
+
+class CallRefused(CallError):
+    """The scheduler does not take the call: it would be one too many, or the host is shutting down.
+
+    Attributes:
+        what: the bound that was reached: ``depth``, ``children``, ``tree`` or ``queued``; ``shutdown`` when
+            the host takes no more calls; ``cycle`` when two calls would wait for each other.
+        limit: how many are allowed; ``None`` where it is no matter of number.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        limit: int | None = None,
+        guest: str | None = None,
+        function: str | None = None,
+    ) -> None:
+        self.what, self.limit = what, limit
+        if what == "shutdown":
+            text = "the host is shutting down and takes no more calls"
+        elif what == "cycle":
+            text = "the call waits, through others, for the very call that would wait for it"
+        else:
+            text = f"call refused: more than {limit} calls ({what}); raise the `{what}` limit of CallLimits"
+        super().__init__(text, guest=guest, function=function)
 
 
 class Cancelled(CallError):
@@ -273,7 +382,11 @@ class Cancelled(CallError):
     """
 
     def __init__(
-        self, reason: str = "cancelled", *, guest: str | None = None, function: str | None = None
+        self,
+        reason: str = "cancelled",
+        *,
+        guest: str | None = None,
+        function: str | None = None,
     ) -> None:
         self.reason = reason
         super().__init__(f"cancelled: {reason}", guest=guest, function=function)

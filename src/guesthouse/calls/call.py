@@ -1,0 +1,211 @@
+"""The call record: one invocation, as host functions and runners see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Protocol
+
+from guesthouse.calls.results import Outcome, Receipt, Result
+from guesthouse.errors import Cancelled, DeadlineExceeded
+
+if TYPE_CHECKING:
+    import threading
+
+    from guesthouse.calls.scheduler import Scheduler
+
+#: Stages of a call's life; they only ever go up.
+PENDING, RUNNING, DONE = 0, 1, 2
+STAGES = ("pending", "running", "done")
+
+
+class Interruptible(Protocol):
+    """What a running call puts into :attr:`Call.instance`."""
+
+    def cancel(self, reason: str) -> None:
+        """End the guest soon; may be called from any thread, more than once."""
+
+
+class Runner(Protocol):
+    """Runs guests for the scheduler; the host provides it."""
+
+    def run(self, call: Call) -> Outcome:
+        """Run the guest that `call` names, on the calling thread, and return its outcome.
+
+        Raises:
+            Exception: whatever ends the call without a result; it becomes ``Result.error``.
+        """
+
+
+class Call:
+    """One invocation.
+
+    Attributes:
+        id: positive 31-bit number, never 0, unique in the process while the call is remembered.
+        parent: the call that made this one.
+        root: the call without parent at the top of the tree; the call itself when it has none.
+        tenant: the isolation domain.
+        guest: name of the guest to run.
+        entry: export to run instead of the guest's own entry.
+        input: the guest's input; empty again once the call is done.
+        deadline: monotonic nanoseconds, 0 for none; never later than the parent's.
+        depth: calls above this one.
+        capabilities: ceiling of what the guest may use, inherited by children; ``None`` means whatever
+            the guest itself was granted.
+        linked: whether the call is cancelled when its parent ends, however that ends.
+        nesting: calls below this one on its thread's stack.
+        on_worker: whether it runs on one of the scheduler's threads.
+        kept: whether its result is remembered after its end.
+        payload: what the runner or an interface needs to know about this call; opaque here.
+        scheduler: where to submit children.
+        receipt: what it cost so far; the runner adds what only it knows.
+        stage: ``PENDING``, ``RUNNING`` or ``DONE``.
+        result: the end of the call once it is done.
+        created_ns, started_ns, finished_ns: monotonic nanoseconds, 0 for not yet.
+        children: ids of the calls made by this one, in order.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_awaits",
+        "_descendants",
+        "_future",
+        "_instance",
+        "_lending",
+        "_live",
+        "_parked",
+        "_reason",
+        "_scratch",
+        "_waiters",
+        "capabilities",
+        "children",
+        "created_ns",
+        "deadline",
+        "depth",
+        "entry",
+        "finished_ns",
+        "guest",
+        "id",
+        "input",
+        "kept",
+        "linked",
+        "nesting",
+        "on_worker",
+        "parent",
+        "payload",
+        "receipt",
+        "result",
+        "root",
+        "scheduler",
+        "stage",
+        "started_ns",
+        "tenant",
+    )
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        call_id: int,
+        guest: str,
+        entry: str | None,
+        data: bytes,
+        parent: Call | None,
+        tenant: str,
+        deadline: int,
+        capabilities: frozenset[str] | None,
+        payload: Any,
+        linked: bool,
+    ) -> None:
+        self.scheduler = scheduler
+        self.id = call_id
+        self.guest = guest
+        self.entry = entry
+        self.input = data
+        self.parent = parent
+        self.tenant = tenant
+        self.deadline = deadline
+        self.capabilities = capabilities
+        self.payload = payload
+        self.linked = linked
+        self.depth: int = 0 if parent is None else parent.depth + 1
+        self.root: Call = self if parent is None else parent.root
+        self.nesting = 0
+        self.on_worker = False
+        self.kept = True
+        self._scratch: dict[Any, Any] | None = None
+        self.receipt = Receipt()
+        self.stage = PENDING
+        self.result: Result | None = None
+        self.created_ns = monotonic_ns()
+        self.started_ns = 0
+        self.finished_ns = 0
+        self.children: Sequence[int] = ()
+        self._live: dict[int, Call] | None = None
+        self._descendants = 0
+        self._lending = False
+        self._instance: Interruptible | None = None
+        self._reason: str | None = None
+        self._awaits: Call | None = None
+        self._waiters: list[threading.Lock] | None = None
+        self._parked: threading.Lock | None = None
+        self._future: Any = None
+
+    @property
+    def scratch(self) -> dict[Any, Any]:
+        """State that interfaces keep for the duration of the call, under keys of their own."""
+        scratch = self._scratch
+        if scratch is None:
+            scratch = self._scratch = {}
+        return scratch
+
+    @property
+    def instance(self) -> Any:
+        """The running instance, ``None`` before and after."""
+        return self._instance
+
+    @instance.setter
+    def instance(self, instance: Any) -> None:
+        self._instance = instance
+        # A cancellation that came before there was anything to interrupt.
+        if instance is not None and self._reason is not None:
+            instance.cancel(self._reason)
+
+    @property
+    def done(self) -> bool:
+        """True once the result is there."""
+        return self.stage == DONE
+
+    @property
+    def cancelled(self) -> str | None:
+        """Why the call is to end, ``None`` when nobody asked for it."""
+        return self._reason
+
+    def check(self) -> None:
+        """Return when the call may go on; to be asked before and after everything that blocks.
+
+        Raises:
+            Cancelled: the call or one of its ancestors was cancelled.
+            DeadlineExceeded: its time is up.
+        """
+        if self._reason is not None:
+            raise Cancelled(self._reason, guest=self.guest)
+        if self.deadline and monotonic_ns() >= self.deadline:
+            raise DeadlineExceeded(guest=self.guest)
+
+    def remaining(self) -> float | None:
+        """Return the seconds until the deadline, never negative; ``None`` without a deadline."""
+        if not self.deadline:
+            return None
+        return max(0, self.deadline - monotonic_ns()) / 1e9
+
+    def tighten(self, wall: float) -> None:
+        """Move the deadline forward to `wall` seconds from now, if that is sooner."""
+        deadline = monotonic_ns() + int(wall * 1e9)
+        if not self.deadline or deadline < self.deadline:
+            self.deadline = deadline
+
+    def __repr__(self) -> str:
+        entry = f".{self.entry}" if self.entry else ""
+        return (
+            f"<Call {self.id} {self.tenant}/{self.guest}{entry} {STAGES[self.stage]}>"
+        )
