@@ -7,11 +7,10 @@ import threading
 import time
 
 import pytest
+from tests.calls.fakes import FakeRunner, scheduler, spin
 
 from guesthouse.calls import Call, CallLimits, Outcome
 from guesthouse.errors import CallRefused, DeadlineExceeded, GuestFailed, NotFound
-
-from .fakes import FakeRunner, scheduler, spin
 
 
 @pytest.fixture
@@ -107,17 +106,11 @@ def test_ids_are_positive_31_bit_unique_and_carry_the_node(runner: FakeRunner) -
 def test_ids_wrap_around_without_meeting_a_live_or_remembered_call(
     runner: FakeRunner,
 ) -> None:
-    with scheduler(
-        runner, limits=CallLimits(results=10), node=1, node_bits=16
-    ) as calls:
+    with scheduler(runner, limits=CallLimits(results=10), node=1, node_bits=16) as calls:
         kept = calls.run("echo", kept=True).call_id
-        calls._last_id = (1 << 15) - 3
+        calls._calls._last_id = (1 << 15) - 3
         seen = [calls.run("echo").call_id for _ in range(6)]
-        assert (
-            kept not in seen
-            and len(set(seen)) == 6
-            and all(each >> 15 == 1 for each in seen)
-        )
+        assert kept not in seen and len(set(seen)) == 6 and all(each >> 15 == 1 for each in seen)
 
 
 def test_old_results_go_by_number_bytes_and_age(runner: FakeRunner) -> None:

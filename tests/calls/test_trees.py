@@ -6,11 +6,10 @@ import threading
 import time
 
 import pytest
+from tests.calls.fakes import FakeRunner, scheduler, spin
 
 from guesthouse.calls import Call, CallLimits, Outcome
 from guesthouse.errors import CallRefused, Cancelled, DeadlineExceeded
-
-from .fakes import FakeRunner, scheduler, spin
 
 
 @pytest.fixture
@@ -31,13 +30,8 @@ def runner() -> FakeRunner:
 
     @made.guest
     def fan(call: Call) -> Outcome:
-        calls = [
-            call.scheduler.submit("echo", b"%d" % n, parent=call)
-            for n in range(int(call.input))
-        ]
-        total = sum(
-            int(call.scheduler.wait(each, waiter=call).unwrap()) for each in calls
-        )
+        calls = [call.scheduler.submit("echo", b"%d" % n, parent=call) for n in range(int(call.input))]
+        total = sum(int(call.scheduler.wait(each, waiter=call).unwrap()) for each in calls)
         return Outcome(0, b"%d" % total)
 
     @made.guest
@@ -49,30 +43,22 @@ def runner() -> FakeRunner:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_200_levels_finish_on_any_number_of_workers(
-    runner: FakeRunner, workers: int
-) -> None:
+def test_200_levels_finish_on_any_number_of_workers(runner: FakeRunner, workers: int) -> None:
     with scheduler(runner, workers=workers) as calls:
-        assert (
-            calls.wait(calls.submit("chain", b"200"), timeout=30).unwrap() == b"bottom"
-        )
+        assert calls.wait(calls.submit("chain", b"200"), timeout=30).unwrap() == b"bottom"
         assert calls.run("chain", b"200").unwrap() == b"bottom"
 
 
 def test_deep_chains_in_every_worker_at_once_all_finish(runner: FakeRunner) -> None:
     with scheduler(runner) as calls:
         chains = [calls.submit("chain", b"100") for _ in range(8)]
-        assert [calls.wait(each, timeout=30).unwrap() for each in chains] == [
-            b"bottom"
-        ] * 8
+        assert [calls.wait(each, timeout=30).unwrap() for each in chains] == [b"bottom"] * 8
 
 
 def test_chain_finishes_when_no_more_threads_may_be_started(runner: FakeRunner) -> None:
     limits = CallLimits(threads=1, nesting=2)
     with scheduler(runner, workers=1, limits=limits) as calls:
-        assert (
-            calls.wait(calls.submit("chain", b"40"), timeout=30).unwrap() == b"bottom"
-        )
+        assert calls.wait(calls.submit("chain", b"40"), timeout=30).unwrap() == b"bottom"
 
 
 def test_10_000_children_of_one_parent(runner: FakeRunner) -> None:
@@ -308,9 +294,7 @@ def test_calling_oneself_without_end_fails_and_the_scheduler_goes_on(
     with scheduler(runner, limits=CallLimits(depth=12, tree=500)) as calls:
         calls.run("bomb")
         assert calls.run("echo", b"alive").unwrap() == b"alive"
-        assert (
-            calls.wait(calls.submit("echo", b"alive"), timeout=20).unwrap() == b"alive"
-        )
+        assert calls.wait(calls.submit("echo", b"alive"), timeout=20).unwrap() == b"alive"
 
 
 def test_waiting_in_a_circle_is_refused_at_once(runner: FakeRunner) -> None:
@@ -342,13 +326,7 @@ def test_waiting_in_a_circle_is_refused_at_once(runner: FakeRunner) -> None:
         made["a"] = calls.submit("waits")
         made["b"] = calls.submit("waits")
         errors = [calls.wait(each, timeout=5).error for each in made.values()]
-        assert (
-            sum(
-                isinstance(each, CallRefused) and each.what == "cycle"
-                for each in errors
-            )
-            == 1
-        )
+        assert sum(isinstance(each, CallRefused) and each.what == "cycle" for each in errors) == 1
         for guest in ("waits_for_itself", "parent"):
             refused = calls.run(guest).error
             assert isinstance(refused, CallRefused) and refused.what == "cycle"
@@ -421,15 +399,10 @@ def test_submitting_from_16_threads(runner: FakeRunner) -> None:
         try:
             for turn in range(40):
                 data = b"%d" % (number * 1000 + turn)
-                assert (
-                    calls.wait(
-                        calls.submit("echo", data, tenant=str(number % 5)), 20
-                    ).unwrap()
-                    == data
-                )
+                assert calls.wait(calls.submit("echo", data, tenant=str(number % 5)), 20).unwrap() == data
                 assert calls.run("chain", b"3").unwrap() == b"bottom"
                 assert int(calls.run("fan", b"5").unwrap()) == 10
-        except BaseException as error:  # noqa: BLE001 - reported by the main thread
+        except BaseException as error:
             failures.append(error)
 
     with scheduler(runner) as calls:

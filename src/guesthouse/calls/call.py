@@ -63,16 +63,16 @@ class Call:
         result: the end of the call once it is done.
         created_ns, started_ns, finished_ns: monotonic nanoseconds, 0 for not yet.
         children: ids of the calls made by this one, in order.
+        live_children: those of them that have not ended, by id; ``None`` before the first.
+        descendants: live calls below this one; counted at the root only.
     """
 
     __slots__ = (
         "__weakref__",
         "_awaits",
-        "_descendants",
         "_future",
         "_instance",
         "_lending",
-        "_live",
         "_parked",
         "_reason",
         "_scratch",
@@ -82,6 +82,7 @@ class Call:
         "created_ns",
         "deadline",
         "depth",
+        "descendants",
         "entry",
         "finished_ns",
         "guest",
@@ -89,6 +90,7 @@ class Call:
         "input",
         "kept",
         "linked",
+        "live_children",
         "nesting",
         "on_worker",
         "parent",
@@ -115,6 +117,7 @@ class Call:
         capabilities: frozenset[str] | None,
         payload: Any,
         linked: bool,
+        kept: bool,
     ) -> None:
         self.scheduler = scheduler
         self.id = call_id
@@ -131,7 +134,7 @@ class Call:
         self.root: Call = self if parent is None else parent.root
         self.nesting = 0
         self.on_worker = False
-        self.kept = True
+        self.kept = kept
         self._scratch: dict[Any, Any] | None = None
         self.receipt = Receipt()
         self.stage = PENDING
@@ -140,8 +143,8 @@ class Call:
         self.started_ns = 0
         self.finished_ns = 0
         self.children: Sequence[int] = ()
-        self._live: dict[int, Call] | None = None
-        self._descendants = 0
+        self.live_children: dict[int, Call] | None = None
+        self.descendants = 0
         self._lending = False
         self._instance: Interruptible | None = None
         self._reason: str | None = None
@@ -204,8 +207,34 @@ class Call:
         if not self.deadline or deadline < self.deadline:
             self.deadline = deadline
 
+    def adopt(self, child: Call) -> None:
+        """Take in a new child; the scheduler's lock is held."""
+        if self.live_children is None:
+            self.live_children = {}
+            self.children = []
+        self.children.append(child.id)  # type: ignore[attr-defined]
+        self.live_children[child.id] = child
+        self.root.descendants += 1
+
+    def disown(self, child: Call) -> None:
+        """Let go of a child that has ended; the scheduler's lock is held."""
+        if self.live_children is not None and self.live_children.pop(child.id, None) is not None:
+            self.root.descendants -= 1
+
+    def enlist(self, turn: threading.Lock) -> bool:
+        """Have `turn` released at the end of the call; false when it has ended.  The lock is held."""
+        if self.stage == DONE:
+            return False
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(turn)
+        return True
+
+    def dismiss(self, turn: threading.Lock) -> None:
+        """Forget about `turn`; the scheduler's lock is held."""
+        if self._waiters is not None and turn in self._waiters:
+            self._waiters.remove(turn)
+
     def __repr__(self) -> str:
         entry = f".{self.entry}" if self.entry else ""
-        return (
-            f"<Call {self.id} {self.tenant}/{self.guest}{entry} {STAGES[self.stage]}>"
-        )
+        return f"<Call {self.id} {self.tenant}/{self.guest}{entry} {STAGES[self.stage]}>"

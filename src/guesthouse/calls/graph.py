@@ -61,6 +61,4 @@ def build(root: Call, find: Callable[[int], Call | None]) -> CallNode:
 
 
 def _node(call: Call) -> CallNode:
-    return CallNode(
-        call.id, call.guest, call.tenant, call.entry, STAGES[call.stage], call.result
-    )
+    return CallNode(call.id, call.guest, call.tenant, call.entry, STAGES[call.stage], call.result)

@@ -52,9 +52,7 @@ class Records:
         limits = self._limits
         while self._calls:
             oldest = next(iter(self._calls.values()))
-            over = (
-                len(self._calls) > limits.results or self._bytes > limits.result_bytes
-            )
+            over = len(self._calls) > limits.results or self._bytes > limits.result_bytes
             if not over and oldest.finished_ns >= horizon:
                 break
             self._drop(oldest)

@@ -111,9 +111,7 @@ class Result:
         if self.error is not None:
             raise self.error
         if self.code:
-            failure = GuestFailed(
-                self.code, output=self.output, guest=self.guest or None
-            )
+            failure = GuestFailed(self.code, output=self.output, guest=self.guest or None)
             failure.receipt = self.receipt
             raise failure
         return self.output

@@ -21,19 +21,16 @@ from time import monotonic, monotonic_ns
 from typing import Any
 
 from guesthouse.calls import graph
+from guesthouse.calls.admission import CLOSED, DRAINING, Admission
 from guesthouse.calls.call import DONE, PENDING, RUNNING, Call, Runner
 from guesthouse.calls.futures import CallFuture
 from guesthouse.calls.limits import CallLimits
-from guesthouse.calls.queues import FairQueue
-from guesthouse.calls.records import Records
 from guesthouse.calls.results import Result
+from guesthouse.calls.waiting import bounds, release
 from guesthouse.calls.waking import Bell, stack_left
 from guesthouse.calls.workers import Workers
 from guesthouse.errors import CallRefused, Cancelled, DeadlineExceeded, NotFound
 
-_ID_BITS = 31
-#: Open takes calls; draining takes only children of live ones; closed takes none.
-_OPEN, _DRAINING, _CLOSED = 0, 1, 2
 #: How long a guest may poll a call that has not started before its worker's place is lent.
 _POLL_NS = 1_000_000
 
@@ -61,32 +58,20 @@ class Scheduler:
         node_bits: int = 0,
         on_end: Callable[[Call], None] | None = None,
     ) -> None:
-        if not 0 <= node < 1 << node_bits or node_bits > 16:
-            raise ValueError(
-                f"node {node} does not fit into {node_bits} bits (at most 16)"
-            )
         self.limits = limits or CallLimits()
-        self.default_tenant = tenant
+        self._calls = Admission(self.limits, tenant, node, node_bits)
+        self._lock = self._calls.lock
         self._runner = runner
         self._on_end = on_end
-        self._lock = threading.Lock()
-        self._queue = FairQueue()
-        self._live: dict[int, Call] = {}
-        self._records = Records(self.limits)
         self._bell = Bell()
-        self._sequence_bits = _ID_BITS - node_bits
-        self._node = node << self._sequence_bits
-        self._last_id = 0
-        self._phase = _OPEN
         # The workers must not keep the scheduler alive, or nobody could ever drop it without closing it.
         me = weakref.ref(self)
-        queue = self._queue
         self._workers = Workers(
             workers or os.cpu_count() or 1,
             self.limits,
             self._bell,
             lambda: _step(me),
-            queue.__len__,
+            self._calls.queue.__len__,
             self._lock,
         )
         weakref.finalize(self, Workers.close, self._workers)
@@ -123,20 +108,11 @@ class Scheduler:
         Raises:
             CallRefused: a bound was reached, or the scheduler is closed.
         """
-        call = self._make(
-            guest,
-            input,
-            parent,
-            tenant,
-            entry,
-            wall,
-            capabilities,
-            payload,
-            linked,
-            True,
+        call = self._calls.admit(
+            self, guest, input, parent, tenant, entry, wall, capabilities, payload, linked, True, True
         )
         # A guest usually waits for its child soon and then runs it itself: leave it the first chance.
-        self._bell.add(parent is None)
+        self._announce(urgent=parent is None)
         return call
 
     def run(
@@ -155,142 +131,38 @@ class Scheduler:
     ) -> Result:
         """Run a call on the calling thread and return its result; parameters as for :meth:`submit`.
 
-        Args:
-            kept: remember the result, so that :meth:`result` and :meth:`graph` find it.
+        With `kept` the result is remembered, so that :meth:`result` and :meth:`graph` find it.
 
         Raises:
             CallRefused: a bound was reached, or the scheduler is closed.
             Cancelled, DeadlineExceeded: the *parent* was interrupted meanwhile.
         """
-        if parent is not None and not self._nestable(parent):
-            call = self.submit(
-                guest,
-                input,
-                parent=parent,
-                tenant=tenant,
-                entry=entry,
-                wall=wall,
-                capabilities=capabilities,
-                payload=payload,
-                linked=linked,
-            )
-            return self.wait(call, waiter=parent)
-        call = self._make(
-            guest,
-            input,
-            parent,
-            tenant,
-            entry,
-            wall,
-            capabilities,
-            payload,
-            linked,
-            False,
+        here = parent is None or self._nestable(parent)
+        call = self._calls.admit(
+            self, guest, input, parent, tenant, entry, wall, capabilities, payload, linked, kept, not here
         )
-        call.kept = kept
-        if parent is not None:
-            call.nesting = parent.nesting + 1
-            call.on_worker = parent.on_worker
-            parent._awaits = call
+        if not here:
+            self._announce(urgent=True)
+            return self.wait(call, waiter=parent)
+        if parent is None:
+            return self._execute(call)
+        call.nesting = parent.nesting + 1
+        call.on_worker = parent.on_worker
+        parent._awaits = call
         result = self._execute(call)
-        if parent is not None:
-            parent._awaits = None
-            parent.check()
+        parent._awaits = None
+        parent.check()
         return result
 
-    def _make(
-        self,
-        guest: str,
-        data: bytes,
-        parent: Call | None,
-        tenant: str | None,
-        entry: str | None,
-        wall: float | None,
-        capabilities: frozenset[str] | None,
-        payload: Any,
-        linked: bool,
-        queued: bool,
-    ) -> Call:
-        """Make a live call, pending in the queue or about to run."""
-        deadline = 0 if wall is None else monotonic_ns() + int(wall * 1e9)
-        limits = self.limits
-        if parent is not None:
-            if parent.deadline and not 0 < deadline < parent.deadline:
-                deadline = parent.deadline
-            if tenant is None:
-                tenant = parent.tenant
-            if capabilities is None:
-                capabilities = parent.capabilities
-            elif parent.capabilities is not None:
-                capabilities &= parent.capabilities
-            if parent.depth >= limits.depth:
-                raise CallRefused("depth", limit=limits.depth, guest=guest)
-        elif tenant is None:
-            tenant = self.default_tenant
+    def _announce(self, urgent: bool) -> None:
+        """See to it that a worker comes for what was queued."""
         with self._lock:
-            if self._phase and (parent is None or self._phase == _CLOSED):
-                raise CallRefused("shutdown", guest=guest)
-            if queued and self._queue.depth(tenant) >= limits.queued:
-                raise CallRefused("queued", limit=limits.queued, guest=guest)
-            if parent is not None:
-                self._admit_child(parent, guest)
-            call = Call(
-                self,
-                self._next_id(),
-                guest,
-                entry,
-                data,
-                parent,
-                tenant,
-                deadline,
-                capabilities,
-                payload,
-                linked,
-            )
-            self._live[call.id] = call
-            if parent is not None:
-                if parent._live is None:
-                    parent._live = {}
-                    parent.children = []
-                parent.children.append(call.id)  # type: ignore[attr-defined]
-                parent._live[call.id] = call
-                parent.root._descendants += 1
-            if queued:
-                self._queue.push(call)
-                self._workers.provide()
-            else:
-                call.stage = RUNNING
-        return call
-
-    def _admit_child(self, parent: Call, guest: str) -> None:
-        limits = self.limits
-        if parent._reason is not None:
-            raise Cancelled(parent._reason, guest=parent.guest)
-        if parent.stage == DONE:
-            raise Cancelled("its caller has ended", guest=guest)
-        if parent._live is not None and len(parent._live) >= limits.children:
-            raise CallRefused("children", limit=limits.children, guest=guest)
-        if parent.root._descendants >= limits.tree:
-            raise CallRefused("tree", limit=limits.tree, guest=guest)
-
-    def _next_id(self) -> int:
-        """Return an id that no live or remembered call has; the lock is held."""
-        mask = (1 << self._sequence_bits) - 1
-        while True:
-            self._last_id = (self._last_id + 1) & mask
-            call_id = self._node | self._last_id
-            if (
-                self._last_id
-                and call_id not in self._live
-                and call_id not in self._records
-            ):
-                return call_id
+            self._workers.provide()
+        self._bell.add(urgent)
 
     # -- waiting --------------------------------------------------------------------------------------
 
-    def wait(
-        self, call: Call | int, timeout: float | None = None, waiter: Call | None = None
-    ) -> Result:
+    def wait(self, call: Call | int, timeout: float | None = None, waiter: Call | None = None) -> Result:
         """Return the result of a call, waiting for it; a waiter runs a call that has not started itself.
 
         Args:
@@ -305,7 +177,7 @@ class Scheduler:
             Cancelled, DeadlineExceeded: the *waiter* was interrupted; the call goes on unless the same
                 holds for it.
         """
-        found = call if isinstance(call, Call) else self.find(call)
+        found = call if isinstance(call, Call) else self._calls.find(call)
         if found is None:
             raise NotFound("call", str(call))
         if waiter is None:
@@ -314,11 +186,7 @@ class Scheduler:
         else:
             waiter._awaits = found
             try:
-                if (
-                    found.stage == PENDING
-                    and self._nestable(waiter)
-                    and self._claim(found)
-                ):
+                if found.stage == PENDING and self._nestable(waiter) and self._claim(found):
                     found.nesting = waiter.nesting + 1
                     found.on_worker = waiter.on_worker
                     self._execute(found)
@@ -369,7 +237,7 @@ class Scheduler:
     def _claim(self, call: Call) -> bool:
         """Take a pending call out of the queue to run or end it here; false when somebody else did."""
         with self._lock:
-            if call.stage != PENDING or not self._queue.remove(call):
+            if call.stage != PENDING or not self._calls.queue.remove(call):
                 return False
             call.stage = RUNNING
         self._bell.take()
@@ -377,59 +245,46 @@ class Scheduler:
 
     def _block(self, call: Call, timeout: float | None, waiter: Call | None) -> None:
         """Sleep until `call` is done."""
-        end = None if timeout is None else monotonic() + timeout
+        end = 0 if timeout is None else monotonic_ns() + int(timeout * 1e9)
         turn = threading.Lock()
         turn.acquire()
         lends = waiter is not None and waiter.on_worker and not waiter._lending
         with self._lock:
-            if call.stage == DONE:
+            if not call.enlist(turn):
                 return
-            if call._waiters is None:
-                call._waiters = []
-            call._waiters.append(turn)
             if waiter is not None:
                 waiter._parked = turn
             self._workers.block(lends)
-            if self._queue:
+            if self._calls.queue:
                 self._workers.provide()
         try:
             while call.stage != DONE:
                 if waiter is not None:
                     waiter.check()
-                left = -1.0 if end is None else end - monotonic()
-                if end is not None and left <= 0:
-                    raise TimeoutError(
-                        f"call {call.id} has not ended after {timeout:g} s"
-                    )
-                rest = None if waiter is None else waiter.remaining()
-                if rest is not None and (left < 0 or rest < left):
-                    left = rest
-                if call.stage == PENDING and call.deadline:
-                    rest = (call.deadline - monotonic_ns()) / 1e9
-                    if rest <= 0 and self._expire(call):
-                        continue
-                    left = rest if left < 0 else min(rest, left)
-                turn.acquire(
-                    timeout=min(left, threading.TIMEOUT_MAX) if left > 0 else left
-                )
+                now = monotonic_ns()
+                if end and now >= end:
+                    raise TimeoutError(f"call {call.id} has not ended after {timeout:g} s")
+                if call.stage == PENDING and 0 < call.deadline <= now and self._expire(call):
+                    return
+                until = min(bounds(end, call, waiter), default=0)
+                turn.acquire(timeout=max(until - now, 0) / 1e9 if until else -1)
         finally:
             with self._lock:
                 self._workers.unblock(lends)
                 if waiter is not None:
                     waiter._parked = None
-                if call._waiters is not None and turn in call._waiters:
-                    call._waiters.remove(turn)
+                call.dismiss(turn)
 
     # -- running --------------------------------------------------------------------------------------
 
     def _run_next(self) -> bool:
         """Run the next pending call on this worker thread; false when there is none."""
         with self._lock:
-            call = self._queue.pop()
+            call = self._calls.queue.pop()
             if call is None:
                 return False
             call.stage = RUNNING
-            more = len(self._queue) > 0
+            more = len(self._calls.queue) > 0
         self._bell.take(more)
         call.on_worker = True
         self._execute(call)
@@ -454,9 +309,7 @@ class Scheduler:
             raise
         return self._finish(call, code, output, None)
 
-    def _finish(
-        self, call: Call, code: int, output: bytes, error: Exception | None
-    ) -> Result:
+    def _finish(self, call: Call, code: int, output: bytes, error: Exception | None) -> Result:
         """Store the result, wake whoever waits, and let go of what the call held."""
         now = monotonic_ns()
         receipt = call.receipt
@@ -473,19 +326,14 @@ class Scheduler:
             call.finished_ns = now
             call.result = result
             call.stage = DONE
-            del self._live[call.id]
+            del self._calls.live[call.id]
             if parent is not None:
-                live = parent._live
-                if live is not None:
-                    live.pop(call.id, None)
-                call.root._descendants -= 1
+                parent.disown(call)
             if call.kept:
-                self._records.add(call, now)
+                self._calls.records.add(call, now)
             waiters, call._waiters = call._waiters, None
             orphans = (
-                [child for child in call._live.values() if child.linked]
-                if call._live
-                else ()
+                [child for child in call.live_children.values() if child.linked] if call.live_children else ()
             )
             if call._lending:
                 self._workers.unblock(True)
@@ -493,7 +341,7 @@ class Scheduler:
             future = call._future
         if waiters:
             for turn in waiters:
-                _release(turn)
+                release(turn)
         for child in orphans:
             self.cancel(child, "its caller has ended")
         call._scratch = None
@@ -515,7 +363,7 @@ class Scheduler:
         Returns:
             False when the call had already ended or is unknown.
         """
-        top = call if isinstance(call, Call) else self.find(call)
+        top = call if isinstance(call, Call) else self._calls.find(call)
         if top is None or top.stage == DONE:
             return False
         todo = [top]
@@ -526,14 +374,14 @@ class Scheduler:
                     continue
                 if each._reason is None:
                     each._reason = reason
-                if each._live:
-                    todo.extend(each._live.values())
+                if each.live_children:
+                    todo.extend(each.live_children.values())
                 instance = each._instance
                 parked = each._parked
             if instance is not None:
                 instance.cancel(reason)
             if parked is not None:
-                _release(parked)
+                release(parked)
             if each.stage == PENDING and self._claim(each):
                 self._finish(each, 1, b"", Cancelled(reason, guest=each.guest))
         return True
@@ -549,17 +397,11 @@ class Scheduler:
 
     def find(self, call_id: int) -> Call | None:
         """Return a live or remembered call, ``None`` when there is none with that id."""
-        call = self._live.get(call_id)
-        if call is None:
-            with self._lock:
-                call = self._live.get(call_id) or self._records.get(
-                    call_id, monotonic_ns()
-                )
-        return call
+        return self._calls.find(call_id)
 
     def result(self, call_id: int) -> Result | None:
         """Return the result of a remembered call, ``None`` when it has not ended or is unknown."""
-        call = self.find(call_id)
+        call = self._calls.find(call_id)
         return call.result if call is not None else None
 
     def graph(self, call: Call | int) -> graph.CallNode:
@@ -568,10 +410,10 @@ class Scheduler:
         Raises:
             NotFound: the call itself is not remembered.
         """
-        root = call if isinstance(call, Call) else self.find(call)
+        root = call if isinstance(call, Call) else self._calls.find(call)
         if root is None:
             raise NotFound("call", str(call))
-        return graph.build(root, self.find)
+        return graph.build(root, self._calls.find)
 
     def future(self, call: Call) -> CallFuture:
         """Return the future of a call's :class:`Result`; the same one every time."""
@@ -587,16 +429,16 @@ class Scheduler:
     def live(self) -> list[Call]:
         """Return the calls that are pending or running."""
         with self._lock:
-            return list(self._live.values())
+            return list(self._calls.live.values())
 
     def stats(self) -> dict[str, int]:
         """Return counts for metrics: live, pending and remembered calls, threads."""
         with self._lock:
             return {
-                "live": len(self._live),
-                "pending": len(self._queue),
-                "remembered": len(self._records),
-                "remembered_bytes": self._records.weight,
+                "live": len(self._calls.live),
+                "pending": len(self._calls.queue),
+                "remembered": len(self._calls.records),
+                "remembered_bytes": self._calls.records.weight,
                 "threads": len(self._workers.threads),
                 "active": self._workers.active,
             }
@@ -613,7 +455,7 @@ class Scheduler:
         """
         end = None if timeout is None else monotonic() + timeout
         with self._lock:
-            self._phase = max(self._phase, _DRAINING)
+            self._calls.phase = max(self._calls.phase, DRAINING)
         while True:
             calls = self.live()
             if not calls:
@@ -633,13 +475,13 @@ class Scheduler:
             timeout: seconds to wait for guests that are being interrupted.
         """
         with self._lock:
-            self._phase = _CLOSED
+            self._calls.phase = CLOSED
         for call in self.live():
             self.cancel(call, "the host is shutting down")
         self.drain(timeout)
         with self._lock:
             threads = self._workers.close()
-            self._records.clear()
+            self._calls.records.clear()
         end = monotonic() + timeout
         for thread in threads:
             if thread is not threading.current_thread():
@@ -659,11 +501,3 @@ atexit.register(_close_all)
 def _step(scheduler: weakref.ref[Scheduler]) -> bool:
     alive = scheduler()
     return alive is not None and alive._run_next()
-
-
-def _release(turn: threading.Lock) -> None:
-    """Release a lock that somebody else may release at the same time."""
-    try:
-        turn.release()
-    except RuntimeError:
-        pass

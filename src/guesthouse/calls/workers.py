@@ -94,9 +94,7 @@ class Workers:
 
     def _start(self) -> None:
         self._names += 1
-        thread = threading.Thread(
-            target=self._loop, name=f"guesthouse-worker-{self._names}", daemon=True
-        )
+        thread = threading.Thread(target=self._loop, name=f"guesthouse-worker-{self._names}", daemon=True)
         self.threads.add(thread)
         with _STACK_SIZE_LOCK:
             before = threading.stack_size(self._limits.stack)
@@ -115,11 +113,7 @@ class Workers:
                 if self.active > self.target:
                     if self._step_aside(me):
                         return
-                elif (
-                    not self._step()
-                    and self._bell.wait(_RETIRE_NS) == 0
-                    and self._retire(me)
-                ):
+                elif not self._step() and self._bell.wait(_RETIRE_NS) == 0 and self._retire(me):
                     return
         finally:
             with self._lock:
