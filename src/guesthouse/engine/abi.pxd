@@ -42,6 +42,10 @@ ctypedef struct Api:
     void (*valtypes_new)(bytes_t* out, size_t n, void** types) noexcept nogil
     void* (*functype_new)(bytes_t* params, bytes_t* results) noexcept nogil
     void (*functype_delete)(void* functype) noexcept nogil
+    bytes_t* (*functype_params)(void* functype) noexcept nogil      # borrowed; a vector of value types
+    bytes_t* (*functype_results)(void* functype) noexcept nogil
+    uint8_t (*valtype_kind)(void* valtype) noexcept nogil
+    void* (*func_type)(void* context, func_t* func) noexcept nogil
     void* (*memorytype_new)(uint64_t minimum, int has_max, uint64_t maximum, int is64, int is_shared,
                           uint8_t log2, void** out) noexcept nogil
     void (*memorytype_delete)(void* memorytype) noexcept nogil
