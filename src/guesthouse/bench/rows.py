@@ -1,0 +1,152 @@
+"""The table: what is compared, in which unit, and what we set ourselves as the goal."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from guesthouse.bench import memory, threads
+from guesthouse.bench.measure import Peer, compare
+from guesthouse.bench.peers import PEERS, installed
+
+#: What the host sets, so that threads which compute in Python do not hold up the others (seconds).
+SWITCH_INTERVAL = 0.0001
+
+
+@dataclass
+class Row:
+    """One line of the table.
+
+    Attributes:
+        title: what is measured.
+        unit: ``s`` (seconds each), ``B`` (bytes each) or ``x`` (a ratio; more is better).
+        values: the figure of each peer.
+        goal: what ours must not exceed, or must reach where the unit is ``x``.
+        ratios: fraction of a peer's figure that ours must not exceed, by peer.
+        note: what one has to know to read the line.
+    """
+
+    title: str
+    unit: str
+    values: dict[str, float]
+    goal: float | None = None
+    ratios: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def ours(self) -> float:
+        """Our own figure."""
+        return self.values["guesthouse"]
+
+    def misses(self) -> list[str]:
+        """Say in words by how much each goal is missed; empty when all are met."""
+        found = []
+        if self.goal is not None:
+            ratio = self.goal / self.ours if self.unit == "x" else self.ours / self.goal
+            if ratio > 1:
+                found.append(f"{ratio:.2f} times away from the goal")
+        for peer, share in self.ratios.items():
+            other = self.values.get(peer)
+            if other is not None and self.ours > other * share:
+                found.append(f"{self.ours / other:.2f} of {peer}, where {share:.2f} is the goal")
+        return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A row that all peers are measured at in turns."""
+
+    operation: str
+    title: str
+    goal: float | None = None
+    ratios: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+PLANS = (
+    Plan("native", "guest calls a native host function", 15e-9, note="the rivals offer none"),
+    Plan("copy", "... that copies 512 bytes out of the guest", note="the rivals offer none"),
+    Plan("python", "guest calls a Python host function", 400e-9, {"extism": 0.25}),
+    Plan("enter", "Python calls a guest function", 1e-6),
+    Plan("fresh", "instance, create and drop", 5e-6, note="a module with one page of memory"),
+    Plan("fresh large", "... with 4 MiB of initial memory", 5e-6),
+    Plan("cold", "whole cold call: create, input, run, output, drop", 10e-6, {"wasmtime-py": 1 / 6}),
+    Plan("cached start", "start of a 3 MB module from the cache", 10e-3, note="read, link, first instance"),
+)
+
+
+def measure(*, seconds: float = 0.1, batches: int = 7) -> Iterator[Row]:
+    """Measure everything and yield the rows as they get done.
+
+    Args:
+        seconds: length of one batch.
+        batches: batches per peer and row.
+    """
+    peers: dict[str, Any] = {name: PEERS[name]() for name in installed()}
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        yield from _in_turns(peers, seconds, batches)
+        yield from _threaded(peers, seconds, batches)
+        held = {name: memory.in_process(name) for name in peers if name != "raw engine"}
+        yield Row("memory per idle instance", "B", held, 20_000, note="physical memory, 1000 instances held")
+    finally:
+        for peer in peers.values():
+            peer.close()
+
+
+def _in_turns(peers: Mapping[str, Peer], seconds: float, batches: int) -> Iterator[Row]:
+    offered = {name: peer.operations() for name, peer in peers.items()}
+    for plan in PLANS:
+        able = {name: known[plan.operation] for name, known in offered.items() if plan.operation in known}
+        values = compare(able, seconds=seconds, batches=batches)
+        yield Row(plan.title, "s", values, plan.goal, plan.ratios, plan.note)
+
+
+def _threaded(peers: Mapping[str, Any], seconds: float, batches: int) -> Iterator[Row]:
+    ours = peers["guesthouse"]
+    for microseconds in (5, 20, 100):
+        gain = threads.scaling(threads.spinner(ours, microseconds), seconds=seconds, batches=batches)
+        yield Row(
+            f"two threads against one, calls of {microseconds} us",
+            "x",
+            {"guesthouse": gain},
+            1.8 if microseconds == 20 else None,
+        )
+    for export, what in (("loop_native", "native"), ("loop_python", "Python")):
+        turns = 100_000 if what == "native" else 2_000
+        make = threads.looping(ours, export, turns)
+        two = min(1 / (threads.throughput([make(), make()], seconds) * turns) for _ in range(batches))
+        yield Row(f"{what} host call, two threads make them", "s", {"guesthouse": two})
+        beside = min(threads.beside_python(make, turns, seconds) for _ in range(batches))
+        yield Row(f"{what} host call beside a thread that spins in Python", "s", {"guesthouse": beside})
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were taken on."""
+    model = platform.machine()
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a stream that ends early
+        for line in lines:
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return {
+        "python": platform.python_version(),
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "switch_interval": SWITCH_INTERVAL,
+        "versions": {name: _version(name) for name in ("guesthouse", "wasmtime", "extism")},
+    }
+
+
+def _version(name: str) -> str | None:
+    from importlib import metadata
+
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,72 @@
+"""The layers hold: import-linter's contracts, and the same rules for the Cython files that it cannot read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from importlinter.application.use_cases import create_report, read_user_options
+from importlinter.configuration import configure
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src"
+IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\b|c?import\s+([\w.]+))", re.MULTILINE)
+
+#: Which packages a Cython file may draw on, by the package it lies in.
+MAY_USE = {
+    "engine": {"engine", "errors"},
+    "resources": {"resources", "errors", "limits"},
+    "calls": {"calls", "errors", "limits", "observe"},
+    "interfaces": {"interfaces", "engine", "resources", "calls", "errors", "limits"},
+    "bench": {"bench", "engine", "errors"},
+}
+
+
+#: Files that may be longer than 500 lines, and why.
+LONG = {"src/guesthouse/engine/core.pyx"}  # the record's functions are inlined into one another
+
+
+def imported(path):
+    return {first or second for first, second in IMPORT.findall(path.read_text())}
+
+
+def cython_files():
+    return [
+        pytest.param(path, id=str(path.relative_to(SOURCE / "guesthouse")))
+        for path in sorted(SOURCE.rglob("*.p[yx][xdi]"))
+        if path.suffix in {".pyx", ".pxd"}
+    ]
+
+
+def test_contracts_of_the_configuration_hold(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    configure()
+    options = read_user_options(config_filename="pyproject.toml")
+    found = create_report(options, cache_dir=None)
+    broken = [contract.name for contract, check in found.get_contracts_and_checks() if not check.kept]
+    assert found.get_contracts_and_checks()
+    assert not broken
+
+
+@pytest.mark.parametrize("path", cython_files())
+def test_cython_files_keep_to_the_layers(path):
+    parts = path.relative_to(SOURCE / "guesthouse").parts
+    for name in imported(path):
+        top, _, rest = name.partition(".")
+        assert top != "wasmtime" or parts[0] == "engine", f"{path} imports {name}"
+        if top == "guesthouse" and rest:
+            steps = rest.split(".")
+            assert steps[0] in MAY_USE[parts[0]], f"{path} imports {name}"
+            if parts[0] == steps[0] == "interfaces" and len(steps) > 1:
+                allowed = {parts[1], "contract"} | ({"wasi"} if parts[1] == "wasix" else set())
+                assert steps[1] in allowed, f"{path} imports {name}"
+
+
+def test_no_module_is_too_long_to_live_in():
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in SOURCE.rglob("*")
+        if path.suffix in {".py", ".pyx", ".pxd"} and (lines := len(path.read_text().splitlines())) > 500
+    }
+    assert set(long) <= LONG, long
