@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from importlinter.application.use_cases import create_report, read_user_options
-from importlinter.configuration import configure
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -44,12 +43,7 @@ def cython_files():
 
 def test_contracts_of_the_configuration_hold(monkeypatch):
     monkeypatch.chdir(ROOT)
-    configure()
-    options = read_user_options(config_filename="pyproject.toml")
-    found = create_report(options, cache_dir=None)
-    broken = [contract.name for contract, check in found.get_contracts_and_checks() if not check.kept]
-    assert found.get_contracts_and_checks()
-    assert not broken
+    assert lint_imports(config_filename="pyproject.toml", no_cache=True) == EXIT_STATUS_SUCCESS
 
 
 @pytest.mark.parametrize("path", cython_files())
