@@ -10,6 +10,7 @@ from guesthouse.calls.graph import CallNode
 from guesthouse.calls.limits import CallLimits
 from guesthouse.calls.results import Outcome, Receipt, Result
 from guesthouse.calls.scheduler import Scheduler
+from guesthouse.calls.terms import Terms
 from guesthouse.calls.waking import stack_left
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "Result",
     "Runner",
     "Scheduler",
+    "Terms",
     "stack_left",
 ]

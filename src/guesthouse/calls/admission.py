@@ -10,6 +10,7 @@ from guesthouse.calls.call import DONE, RUNNING, Call
 from guesthouse.calls.limits import CallLimits
 from guesthouse.calls.queues import FairQueue
 from guesthouse.calls.records import Records
+from guesthouse.calls.terms import PLAIN, Terms
 from guesthouse.errors import CallRefused, Cancelled
 
 _ID_BITS = 31
@@ -58,6 +59,7 @@ class Admission:
         linked: bool,
         kept: bool,
         queued: bool,
+        terms: Terms = PLAIN,
     ) -> Call:
         """Make a live call: pending in the queue, or about to run on the calling thread.
 
@@ -98,6 +100,7 @@ class Admission:
                 payload,
                 linked,
                 kept,
+                terms,
             )
             self.live[call.id] = call
             if parent is not None:

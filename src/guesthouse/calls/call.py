@@ -7,6 +7,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
 from guesthouse.calls.results import Outcome, Receipt, Result
+from guesthouse.calls.terms import PLAIN, Terms
 from guesthouse.errors import Cancelled, DeadlineExceeded
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Call:
         on_worker: whether it runs on one of the scheduler's threads.
         kept: whether its result is remembered after its end.
         payload: what the runner or an interface needs to know about this call; opaque here.
+        terms: what its caller asked for beyond that.
         scheduler: where to submit children.
         receipt: what it cost so far; the runner adds what only it knows.
         stage: ``PENDING``, ``RUNNING`` or ``DONE``.
@@ -102,6 +104,7 @@ class Call:
         "stage",
         "started_ns",
         "tenant",
+        "terms",
     )
 
     def __init__(
@@ -118,6 +121,7 @@ class Call:
         payload: Any,
         linked: bool,
         kept: bool,
+        terms: Terms = PLAIN,
     ) -> None:
         self.scheduler = scheduler
         self.id = call_id
@@ -129,6 +133,7 @@ class Call:
         self.deadline = deadline
         self.capabilities = capabilities
         self.payload = payload
+        self.terms = terms
         self.linked = linked
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.root: Call = self if parent is None else parent.root

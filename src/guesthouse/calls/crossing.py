@@ -44,16 +44,11 @@ class Party(Protocol):
         private: hidden from other tenants, whatever it provides.
     """
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def tenant(self) -> str: ...
-    @property
-    def provides(self) -> tuple[str, ...]: ...
-    @property
-    def consumes(self) -> tuple[str, ...] | None: ...
-    @property
-    def private(self) -> bool: ...
+    name: str
+    tenant: str
+    provides: tuple[str, ...]
+    consumes: tuple[str, ...] | None
+    private: bool
 
 
 class Directory(Protocol):

@@ -101,6 +101,10 @@ class Result:
         """True when the guest ran to its end and returned 0."""
         return self.error is None and self.code == 0
 
+    def without_output(self) -> Result:
+        """Return the same without the bytes."""
+        return Result(self.call_id, self.code, b"", self.error, self.receipt, self.guest)
+
     def unwrap(self) -> bytes:
         """Return the output of a successful call.
 

@@ -26,6 +26,7 @@ from guesthouse.calls.call import DONE, PENDING, RUNNING, Call, Runner
 from guesthouse.calls.futures import CallFuture
 from guesthouse.calls.limits import CallLimits
 from guesthouse.calls.results import Result
+from guesthouse.calls.terms import PLAIN, Terms
 from guesthouse.calls.waiting import bounds, release
 from guesthouse.calls.waking import Bell, stack_left
 from guesthouse.calls.workers import Workers
@@ -91,6 +92,7 @@ class Scheduler:
         capabilities: frozenset[str] | None = None,
         payload: Any = None,
         linked: bool = False,
+        terms: Terms = PLAIN,
     ) -> Call:
         """Queue a call and return at once.
 
@@ -104,15 +106,16 @@ class Scheduler:
             capabilities: ceiling of what the guest may use, cut down to the parent's.
             payload: opaque word for the runner.
             linked: cancel the call when its parent ends.
+            terms: what only some callers ask for.
 
         Raises:
             CallRefused: a bound was reached, or the scheduler is closed.
         """
         call = self._calls.admit(
-            self, guest, input, parent, tenant, entry, wall, capabilities, payload, linked, True, True
+            self, guest, input, parent, tenant, entry, wall, capabilities, payload, linked, True, True, terms
         )
         # A guest usually waits for its child soon and then runs it itself: leave it the first chance.
-        self._announce(urgent=parent is None)
+        self._announce(urgent=parent is None or terms.urgent)
         return call
 
     def run(
@@ -128,6 +131,7 @@ class Scheduler:
         payload: Any = None,
         linked: bool = False,
         kept: bool = False,
+        terms: Terms = PLAIN,
     ) -> Result:
         """Run a call on the calling thread and return its result; parameters as for :meth:`submit`.
 
@@ -139,8 +143,9 @@ class Scheduler:
         """
         here = parent is None or self._nestable(parent)
         call = self._calls.admit(
-            self, guest, input, parent, tenant, entry, wall, capabilities, payload, linked, kept, not here
-        )
+            self, guest, input, parent, tenant, entry, wall, capabilities, payload, linked, kept, not here,
+            terms,
+        )  # fmt: skip
         if not here:
             self._announce(urgent=True)
             return self.wait(call, waiter=parent)
@@ -321,10 +326,11 @@ class Scheduler:
         if call.children:
             receipt.children = call.children = tuple(call.children)
         result = Result(call.id, code, output, error, receipt, call.guest)
+        observer = call.terms.observer
         parent = call.parent
         with self._lock:
             call.finished_ns = now
-            call.result = result
+            call.result = result if observer is None else result.without_output()
             call.stage = DONE
             del self._calls.live[call.id]
             if parent is not None:
@@ -347,6 +353,9 @@ class Scheduler:
         call._scratch = None
         call.input = b""
         call.payload = None
+        if observer is not None:
+            observer(result)
+        call.terms = PLAIN
         if self._on_end is not None:
             self._on_end(call)
         if future is not None:
