@@ -1,0 +1,386 @@
+# cython: language_level=3
+"""Everything that names a file by path: opening, links, directories, status and times."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+
+from guesthouse.engine.core cimport Record, span, val_t
+from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.files cimport filetype_of_mode, read_times, write_stat
+from guesthouse.interfaces.wasi.memory cimport answer, put32
+from guesthouse.interfaces.wasi.posix cimport *
+from guesthouse.interfaces.wasi.resolve cimport *
+from guesthouse.interfaces.wasi.state cimport *
+
+
+cdef Desc* _directory(Record* record, uint32_t fd, int right, int changes, int* error) noexcept nogil:
+    # The directory descriptor that a path starts from.
+    cdef Desc* desc = demand(record, fd, 0, error)
+    if desc == NULL:
+        return NULL
+    if desc.kind != KIND_DIRECTORY:
+        error[0] = ENOTDIR_W
+    elif not desc.rights & bit(right):
+        error[0] = ENOTCAPABLE_W
+    elif changes and desc.readonly:
+        error[0] = EROFS_W
+    else:
+        return desc
+    release(desc)
+    return NULL
+
+
+cdef inline int _result(int returned) noexcept nogil:
+    return SUCCESS if returned >= 0 else translate(host_errno())
+
+
+# --- opening -----------------------------------------------------------------------------------------
+
+cdef int _host_flags(uint32_t oflags, uint32_t fdflags, uint64_t rights, int follow) noexcept nogil:
+    cdef uint64_t reads = bit(RIGHT_READ) | bit(RIGHT_READDIR)
+    cdef uint64_t writes = bit(RIGHT_WRITE) | bit(RIGHT_DATASYNC) | bit(RIGHT_ALLOCATE) | bit(RIGHT_SIZE)
+    cdef int flags = O_NOCTTY | O_NONBLOCK
+    if oflags & OPEN_DIRECTORY:
+        flags |= O_DIRECTORY
+    elif rights & writes or oflags & OPEN_TRUNC:
+        flags |= O_RDWR if rights & reads else O_WRONLY
+    if oflags & OPEN_CREAT:
+        flags |= O_CREAT
+    if oflags & OPEN_EXCL:
+        flags |= O_EXCL
+    if oflags & OPEN_TRUNC:
+        flags |= O_TRUNC
+    if fdflags & FLAG_APPEND:
+        flags |= O_APPEND
+    if fdflags & FLAG_DSYNC:
+        flags |= O_DSYNC
+    if fdflags & (FLAG_SYNC | FLAG_RSYNC):
+        flags |= O_SYNC
+    return flags if follow else flags | O_NOFOLLOW
+
+
+cdef int _adopt(Record* record, Desc* base, int fd, uint32_t fdflags, uint64_t rights, uint64_t inheriting,
+                uint32_t* number) noexcept nogil:
+    # Makes a descriptor of a freshly opened host one.
+    cdef stat_t found
+    cdef Desc* desc
+    cdef int filetype, kind
+    cdef int error
+    if fstat(fd, &found):
+        error = translate(host_errno())
+        c_close(fd)
+        return error
+    filetype = filetype_of_mode(found.st_mode)
+    if filetype == TYPE_DIRECTORY:
+        kind = KIND_DIRECTORY
+        rights &= RIGHTS_DIRECTORY
+    elif filetype == TYPE_REGULAR:
+        kind = KIND_FILE
+        rights &= RIGHTS_FILE
+        inheriting = 0
+    else:
+        kind = KIND_STREAM
+        rights &= RIGHTS_STREAM
+        inheriting = 0
+    desc = create(kind, filetype, fd, rights, inheriting)
+    if desc == NULL:
+        c_close(fd)
+        return ENOMEM_W
+    desc.flags = <uint16_t>fdflags
+    desc.readonly = base.readonly
+    return insert(task_of(record).wasi, desc, 0, number)
+
+
+cdef int _open(Record* record, Desc* base, Path* path, int follow, uint32_t oflags, uint32_t fdflags, uint64_t rights,
+               uint64_t inheriting, uint32_t* number) noexcept nogil:
+    cdef uint64_t changes = bit(RIGHT_WRITE) | bit(RIGHT_ALLOCATE) | bit(RIGHT_SIZE) | bit(RIGHT_DATASYNC)
+    cdef int fd, flags, error = SUCCESS, creating = oflags & OPEN_CREAT
+    rights &= base.inheriting
+    inheriting &= base.inheriting
+    if oflags > 15 or fdflags > 31:
+        return EINVAL_W
+    if oflags & OPEN_CREAT and not base.rights & bit(RIGHT_CREATE_FILE):
+        return ENOTCAPABLE_W
+    if oflags & OPEN_TRUNC and not base.rights & bit(RIGHT_PATH_SIZE):
+        return ENOTCAPABLE_W
+    flags = _host_flags(oflags, fdflags, rights, follow)
+    if base.readonly:
+        if oflags & OPEN_TRUNC or (rights & bit(RIGHT_WRITE) and not oflags & OPEN_DIRECTORY):
+            return EROFS_W
+        # A program that asks for every right it can think of still reads; creating finds existing files only.
+        rights &= ~(changes | bit(RIGHT_TIMES))
+        if oflags & OPEN_CREAT:
+            oflags &= ~<uint32_t>OPEN_CREAT
+            if oflags & OPEN_EXCL:
+                return EROFS_W
+        flags = _host_flags(oflags, fdflags & ~<uint32_t>FLAG_APPEND, rights, follow)
+    fd = open_beneath(base.fd, path.text, flags, 0o666, &error)
+    if fd < 0 and error == EISDIR_W and flags & O_RDWR and not rights & bit(RIGHT_WRITE):
+        # Rights of a file were asked for along with those of a directory, which cannot be opened for writing.
+        flags &= ~(O_RDWR | O_WRONLY)
+        if not flags & (O_CREAT | O_TRUNC):
+            fd = open_beneath(base.fd, path.text, flags, 0, &error)
+    if fd < 0:
+        return EROFS_W if base.readonly and creating and error == ENOENT_W else error
+    return _adopt(record, base, fd, fdflags, rights, inheriting, number)
+
+
+cdef int path_open(Record* record, val_t* args, void* env) noexcept nogil:
+    cdef Path path
+    cdef uint32_t number = 0, result = args[8].u32
+    cdef int error = 0
+    cdef Desc* base = _directory(record, args[0].u32, RIGHT_OPEN, 0, &error)
+    if base == NULL:
+        return answer(args, error)
+    error = read_path(record, args[2].u32, args[3].u32, &path)
+    if error == SUCCESS and span(record, result, 4) == NULL:
+        error = EFAULT_W
+    if error == SUCCESS:
+        error = _open(record, base, &path, args[1].u32 & 1, args[4].u32, args[7].u32, args[5].u64, args[6].u64,
+                      &number)
+    release(base)
+    if error == SUCCESS:
+        error = put32(record, result, number)
+    return answer(args, error)
+
+
+# --- one path ----------------------------------------------------------------------------------------
+
+cdef enum Deed:
+    DEED_MKDIR
+    DEED_RMDIR
+    DEED_UNLINK
+
+
+cdef int _do(Record* record, val_t* args, int right, int deed) noexcept nogil:
+    cdef Path path
+    cdef Place place
+    cdef int error = 0
+    cdef Desc* base = _directory(record, args[0].u32, right, 1, &error)
+    if base == NULL:
+        return error
+    error = read_path(record, args[1].u32, args[2].u32, &path)
+    if error == SUCCESS:
+        error = find_place(base.fd, &path, &place)
+    if error == SUCCESS:
+        if deed == DEED_MKDIR:
+            error = _result(mkdirat(place.fd, place.name, 0o777))
+        else:
+            error = _result(unlinkat(place.fd, place.name, AT_REMOVEDIR if deed == DEED_RMDIR else 0))
+        leave_place(&place)
+    release(base)
+    return error
+
+
+cdef int path_create_directory(Record* record, val_t* args, void* env) noexcept nogil:
+    return answer(args, _do(record, args, RIGHT_CREATE_DIRECTORY, DEED_MKDIR))
+
+
+cdef int path_remove_directory(Record* record, val_t* args, void* env) noexcept nogil:
+    return answer(args, _do(record, args, RIGHT_REMOVE_DIRECTORY, DEED_RMDIR))
+
+
+cdef int path_unlink_file(Record* record, val_t* args, void* env) noexcept nogil:
+    return answer(args, _do(record, args, RIGHT_UNLINK, DEED_UNLINK))
+
+
+cdef int _status(Desc* base, Path* path, int follow, stat_t* found) noexcept nogil:
+    cdef Place place
+    cdef int fd, error = SUCCESS
+    if path.single:
+        if fstatat(base.fd, path.text, found, AT_SYMLINK_NOFOLLOW):
+            return translate(host_errno())
+        if not follow or found.st_mode & S_IFMT != S_IFLNK:
+            return SUCCESS
+    elif not follow and not path.slash:
+        error = find_place(base.fd, path, &place)
+        if error == SUCCESS:
+            error = _result(fstatat(place.fd, place.name, found, AT_SYMLINK_NOFOLLOW))
+            leave_place(&place)
+        return error
+    fd = open_beneath(base.fd, path.text, O_PATH, 0, &error)
+    if fd < 0:
+        return error
+    error = _result(fstat(fd, found))
+    c_close(fd)
+    return error
+
+
+cdef int path_filestat_get(Record* record, val_t* args, void* env) noexcept nogil:
+    cdef Path path
+    cdef stat_t found
+    cdef int error = 0, unstable = env != NULL
+    cdef uint8_t* at
+    cdef Desc* base = _directory(record, args[0].u32, RIGHT_PATH_STAT, 0, &error)
+    if base == NULL:
+        return answer(args, error)
+    error = read_path(record, args[2].u32, args[3].u32, &path)
+    if error == SUCCESS:
+        error = _status(base, &path, args[1].u32 & 1, &found)
+    release(base)
+    if error == SUCCESS:
+        at = span(record, args[4].u32, 56 if unstable else 64)
+        if at == NULL:
+            error = EFAULT_W
+        else:
+            write_stat(at, &found, filetype_of_mode(found.st_mode), unstable)
+    return answer(args, error)
+
+
+cdef int _stamp(int fd, timespec* times) noexcept nogil:
+    # Sets the times of what an O_PATH descriptor stands for; kernels before 5.8 want the detour by /proc.
+    cdef char[64] name
+    if utimensat(fd, b"", times, AT_EMPTY_PATH) == 0:
+        return SUCCESS
+    if host_errno() != EINVAL and host_errno() != ENOENT:
+        return translate(host_errno())
+    snprintf(name, 64, b"/proc/self/fd/%d", fd)
+    return _result(utimensat(-1, name, times, 0))
+
+
+cdef int _set_times(Record* record, val_t* args) noexcept nogil:
+    cdef Path path
+    cdef Place place
+    cdef timespec[2] times
+    cdef int error = 0, fd, follow = args[1].u32 & 1
+    cdef Desc* base = _directory(record, args[0].u32, RIGHT_PATH_TIMES, 1, &error)
+    if base == NULL:
+        return error
+    error = read_path(record, args[2].u32, args[3].u32, &path)
+    if error == SUCCESS:
+        error = read_times(args[4].u64, args[5].u64, <uint16_t>args[6].u32, times) if args[6].u32 < 16 else EINVAL_W
+    if error == SUCCESS:
+        if follow or path.slash:
+            fd = open_beneath(base.fd, path.text, O_PATH, 0, &error)
+            if fd >= 0:
+                error = _stamp(fd, times)
+                c_close(fd)
+        else:
+            error = find_place(base.fd, &path, &place)
+            if error == SUCCESS:
+                error = _result(utimensat(place.fd, place.name, times, AT_SYMLINK_NOFOLLOW))
+                leave_place(&place)
+    release(base)
+    return error
+
+
+cdef int path_filestat_set_times(Record* record, val_t* args, void* env) noexcept nogil:
+    return answer(args, _set_times(record, args))
+
+
+cdef int _readlink(Record* record, val_t* args) noexcept nogil:
+    cdef Path path
+    cdef Place place
+    cdef int error = 0
+    cdef ssize_t length = 0
+    cdef uint8_t* at = span(record, args[3].u32, args[4].u32)
+    cdef stat_t found
+    cdef Desc* base = _directory(record, args[0].u32, RIGHT_READLINK, 0, &error)
+    if base == NULL:
+        return error
+    error = read_path(record, args[1].u32, args[2].u32, &path)
+    if error == SUCCESS and (at == NULL or span(record, args[5].u32, 4) == NULL):
+        error = EFAULT_W
+    if error == SUCCESS and path.slash:
+        error = _status(base, &path, 1, &found)     # such a name follows links: it is none itself
+        if error == SUCCESS:
+            error = EINVAL_W
+    if error == SUCCESS:
+        error = find_place(base.fd, &path, &place)
+        if error == SUCCESS:
+            if args[4].u32:
+                length = readlinkat(place.fd, place.name, <char*>at, args[4].u32)
+                error = _result(<int>length)
+            leave_place(&place)
+    release(base)
+    return error if error else put32(record, args[5].u32, <uint32_t>length)
+
+
+cdef int path_readlink(Record* record, val_t* args, void* env) noexcept nogil:
+    return answer(args, _readlink(record, args))
+
+
+cdef int _symlink(Record* record, val_t* args) noexcept nogil:
+    cdef Path target, path
+    cdef Place place
+    cdef int error = 0
+    cdef Desc* base = _directory(record, args[2].u32, RIGHT_SYMLINK, 1, &error)
+    if base == NULL:
+        return error
+    error = read_path(record, args[0].u32, args[1].u32, &target)    # an absolute target is refused here
+    if error == SUCCESS:
+        error = read_path(record, args[3].u32, args[4].u32, &path)
+    if error == SUCCESS:
+        error = find_place(base.fd, &path, &place)
+        if error == SUCCESS:
+            error = _result(symlinkat(target.text, place.fd, place.name))
+            leave_place(&place)
+    release(base)
+    return error
+
+
+cdef int path_symlink(Record* record, val_t* args, void* env) noexcept nogil:
+    return answer(args, _symlink(record, args))
+
+
+# --- two paths ---------------------------------------------------------------------------------------
+
+cdef int _two(Record* record, uint32_t fd, uint32_t ptr, uint32_t length, uint32_t to_fd, uint32_t to_ptr,
+              uint32_t to_length, int moving) noexcept nogil:
+    cdef Path path, to_path
+    cdef Place place, to_place
+    cdef stat_t found
+    cdef int error = 0
+    cdef Desc* base = _directory(record, fd, RIGHT_RENAME_SOURCE if moving else RIGHT_LINK_SOURCE, 1, &error)
+    cdef Desc* to_base
+    if base == NULL:
+        return error
+    to_base = _directory(record, to_fd, RIGHT_RENAME_TARGET if moving else RIGHT_LINK_TARGET, 1, &error)
+    if to_base == NULL:
+        release(base)
+        return error
+    error = read_path(record, ptr, length, &path)
+    if error == SUCCESS:
+        error = read_path(record, to_ptr, to_length, &to_path)
+    if error == SUCCESS and not moving and path.slash:
+        error = _status(base, &path, 1, &found)
+        if error == SUCCESS:
+            error = EPERM_W         # a directory, and those have one name
+    if error == SUCCESS:
+        error = find_place(base.fd, &path, &place)
+        if error == SUCCESS:
+            error = find_place(to_base.fd, &to_path, &to_place)
+            if error == SUCCESS:
+                if moving:
+                    error = _result(renameat(place.fd, place.name, to_place.fd, to_place.name))
+                else:
+                    error = _result(linkat(place.fd, place.name, to_place.fd, to_place.name, 0))
+                leave_place(&to_place)
+            leave_place(&place)
+    release(base)
+    release(to_base)
+    return error
+
+
+cdef int path_rename(Record* record, val_t* args, void* env) noexcept nogil:
+    return answer(args, _two(record, args[0].u32, args[1].u32, args[2].u32, args[3].u32, args[4].u32, args[5].u32, 1))
+
+
+cdef int path_link(Record* record, val_t* args, void* env) noexcept nogil:
+    if args[1].u32 & 1:
+        return answer(args, EINVAL_W)       # a link is linked, never what it points to
+    return answer(args, _two(record, args[0].u32, args[2].u32, args[3].u32, args[4].u32, args[5].u32, args[6].u32, 0))
+
+
+#: Addresses of the native functions, by name.
+FUNCTIONS = {
+    "path_open": <uintptr_t>&path_open,
+    "path_create_directory": <uintptr_t>&path_create_directory,
+    "path_remove_directory": <uintptr_t>&path_remove_directory,
+    "path_unlink_file": <uintptr_t>&path_unlink_file,
+    "path_filestat_get": <uintptr_t>&path_filestat_get,
+    "path_filestat_set_times": <uintptr_t>&path_filestat_set_times,
+    "path_readlink": <uintptr_t>&path_readlink,
+    "path_symlink": <uintptr_t>&path_symlink,
+    "path_rename": <uintptr_t>&path_rename,
+    "path_link": <uintptr_t>&path_link,
+}

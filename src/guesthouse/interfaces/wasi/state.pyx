@@ -1,0 +1,515 @@
+# cython: language_level=3
+"""Descriptor table, processes and their stdio (see ``state.pxd`` for the C side)."""
+
+import errno as host_codes
+import os
+
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memset
+
+from guesthouse.engine.core cimport ENDING_EXCEPTION, OK, TRAPPED, claim_slot, end
+from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.posix cimport (
+    atomic_add, c_close, c_yield, pthread_mutex_lock, pthread_mutex_unlock,
+)
+
+slot = claim_slot("wasi")
+
+cdef uint16_t CODES[256]
+
+# The WASI numbers run through these POSIX names in this order (spec wasix 3.3).
+_NAMES = (
+    "SUCCESS 2BIG ACCES ADDRINUSE ADDRNOTAVAIL AFNOSUPPORT AGAIN ALREADY BADF BADMSG BUSY CANCELED CHILD CONNABORTED "
+    "CONNREFUSED CONNRESET DEADLK DESTADDRREQ DOM DQUOT EXIST FAULT FBIG HOSTUNREACH IDRM ILSEQ INPROGRESS INTR "
+    "INVAL IO ISCONN ISDIR LOOP MFILE MLINK MSGSIZE MULTIHOP NAMETOOLONG NETDOWN NETRESET NETUNREACH NFILE NOBUFS "
+    "NODEV NOENT NOEXEC NOLCK NOLINK NOMEM NOMSG NOPROTOOPT NOSPC NOSYS NOTCONN NOTDIR NOTEMPTY NOTRECOVERABLE "
+    "NOTSOCK NOTSUP NOTTY NXIO OVERFLOW OWNERDEAD PERM PIPE PROTO PROTONOSUPPORT PROTOTYPE RANGE ROFS SPIPE SRCH "
+    "STALE TIMEDOUT TXTBSY XDEV NOTCAPABLE SHUTDOWN MEMVIOLATION UNKNOWN PENDING"
+).split()
+
+#: WASI errno numbers by name, such as ``ERRNO["NOENT"] == 44``.
+ERRNO = {name: number for number, name in enumerate(_NAMES)}
+
+
+def _fill():
+    for index in range(256):
+        CODES[index] = EIO_W
+    for name, number in ERRNO.items():
+        code = getattr(host_codes, "E" + name, None)
+        if code is not None and 0 < code < 256:
+            CODES[code] = number
+    CODES[host_codes.EOPNOTSUPP] = ENOTSUP_W
+    CODES[host_codes.ESHUTDOWN] = EPIPE_W
+
+
+_fill()
+
+
+def wasi_errno(int code):
+    """Return the WASI number of an errno of this host; 29 (IO) for one that WASI does not know."""
+    return translate(code)
+
+
+cdef int translate(int host) noexcept nogil:
+    return CODES[host] if 0 < host < 256 else EIO_W
+
+
+cdef Task* task_of(Record* record) noexcept nogil:
+    return <Task*>record.slots[slot]
+
+
+# --- descriptors -------------------------------------------------------------------------------------
+
+cdef Desc* create(int kind, int filetype, int fd, uint64_t rights, uint64_t inheriting) noexcept nogil:
+    cdef Desc* desc = <Desc*>calloc(1, sizeof(Desc))
+    if desc == NULL:
+        return NULL
+    desc.refs = 1
+    desc.kind = <uint8_t>kind
+    desc.filetype = <uint8_t>filetype
+    desc.fd = fd
+    desc.rights = rights
+    desc.inheriting = inheriting
+    return desc
+
+
+cdef void release(Desc* desc) noexcept nogil:
+    if desc == NULL or atomic_add(&desc.refs, -1) > 0:
+        return
+    if desc.ops != NULL and desc.ops.drop != NULL:
+        desc.ops.drop(desc)
+    if desc.fd >= 0 and not desc.borrowed:
+        c_close(desc.fd)
+    desc.fd = -1
+    if desc.listing != NULL:
+        if desc.listing.fd >= 0:
+            c_close(desc.listing.fd)
+        free(desc.listing)
+        desc.listing = NULL
+    if desc.object != NULL:
+        with gil:
+            Py_XDECREF(desc.object)
+        desc.object = NULL
+    if not desc.embedded:
+        free(desc)
+
+
+cdef Desc* acquire(Wasi* wasi, uint32_t fd) noexcept nogil:
+    cdef Desc* desc = NULL
+    pthread_mutex_lock(&wasi.lock)
+    if fd < wasi.capacity:
+        desc = wasi.table[fd]
+        if desc != NULL:
+            atomic_add(&desc.refs, 1)
+    pthread_mutex_unlock(&wasi.lock)
+    return desc
+
+
+cdef Desc* demand(Record* record, uint32_t fd, uint64_t rights, int* error) noexcept nogil:
+    cdef Task* task = task_of(record)
+    cdef Desc* desc
+    if task == NULL:
+        error[0] = EBADF_W
+        return NULL
+    desc = acquire(task.wasi, fd)
+    if desc == NULL:
+        error[0] = EBADF_W
+        return NULL
+    if desc.rights & rights != rights:
+        release(desc)
+        error[0] = ENOTCAPABLE_W
+        return NULL
+    return desc
+
+
+cdef int _widen(Wasi* wasi, uint32_t wanted) noexcept nogil:
+    # Caller holds the lock.
+    cdef uint32_t capacity = wasi.capacity
+    cdef Desc** table
+    if wanted < capacity:
+        return SUCCESS
+    if wanted >= wasi.limit:
+        return EMFILE_W
+    while capacity <= wanted:
+        capacity *= 2
+    table = <Desc**>calloc(capacity, sizeof(Desc*))
+    if table == NULL:
+        return ENOMEM_W
+    memcpy(table, wasi.table, wasi.capacity * sizeof(Desc*))
+    if wasi.table != wasi.first:
+        free(wasi.table)
+    wasi.table = table
+    wasi.capacity = capacity
+    return SUCCESS
+
+
+cdef int insert(Wasi* wasi, Desc* desc, uint32_t minimum, uint32_t* fd) noexcept nogil:
+    cdef uint32_t number
+    cdef int error = SUCCESS
+    pthread_mutex_lock(&wasi.lock)
+    number = minimum if minimum > wasi.lowest else wasi.lowest
+    while number < wasi.capacity and wasi.table[number] != NULL:
+        number += 1
+    if number >= wasi.limit:
+        error = EMFILE_W if minimum < wasi.limit else EINVAL_W
+    else:
+        error = _widen(wasi, number)
+    if error == SUCCESS:
+        wasi.table[number] = desc
+        wasi.open += 1
+        if minimum <= wasi.lowest:
+            wasi.lowest = number + 1
+        fd[0] = number
+    pthread_mutex_unlock(&wasi.lock)
+    if error != SUCCESS:
+        release(desc)
+    return error
+
+
+cdef int place(Wasi* wasi, Desc* desc, uint32_t fd) noexcept nogil:
+    cdef Desc* old = NULL
+    cdef int error
+    pthread_mutex_lock(&wasi.lock)
+    error = EBADF_W if fd >= wasi.limit else _widen(wasi, fd)
+    if error == SUCCESS:
+        old = wasi.table[fd]
+        wasi.table[fd] = desc
+        if old == NULL:
+            wasi.open += 1
+    pthread_mutex_unlock(&wasi.lock)
+    release(old if error == SUCCESS else desc)
+    return error
+
+
+cdef int remove(Wasi* wasi, uint32_t fd) noexcept nogil:
+    cdef Desc* desc = NULL
+    pthread_mutex_lock(&wasi.lock)
+    if fd < wasi.capacity:
+        desc = wasi.table[fd]
+        if desc != NULL:
+            wasi.table[fd] = NULL
+            wasi.open -= 1
+            if fd < wasi.lowest:
+                wasi.lowest = fd
+    pthread_mutex_unlock(&wasi.lock)
+    if desc == NULL:
+        return EBADF_W
+    release(desc)
+    return SUCCESS
+
+
+cdef int renumber(Wasi* wasi, uint32_t source, uint32_t target) noexcept nogil:
+    cdef Desc* old = NULL
+    cdef int error = SUCCESS
+    pthread_mutex_lock(&wasi.lock)
+    if (source >= wasi.capacity or target >= wasi.capacity or wasi.table[source] == NULL
+            or wasi.table[target] == NULL):
+        error = EBADF_W
+    elif source != target:
+        old = wasi.table[target]
+        wasi.table[target] = wasi.table[source]
+        wasi.table[source] = NULL
+        wasi.open -= 1
+        if source < wasi.lowest:
+            wasi.lowest = source
+    pthread_mutex_unlock(&wasi.lock)
+    release(old)
+    return error
+
+
+cdef int append(Wasi* wasi, Buffer* buffer, const uint8_t* data, uint64_t length) noexcept nogil:
+    # OK, or TRAPPED when the limit is reached: what fits is kept.
+    cdef uint64_t wanted, room
+    cdef uint8_t* grown
+    cdef int result = OK
+    pthread_mutex_lock(&wasi.lock)
+    if length > buffer.limit - buffer.length:
+        length = buffer.limit - buffer.length
+        result = TRAPPED
+    wanted = buffer.length + length
+    if wanted > buffer.capacity:
+        room = buffer.capacity * 2 if buffer.capacity else 512
+        while room < wanted:
+            room *= 2
+        grown = <uint8_t*>realloc(buffer.data, room)
+        if grown == NULL:
+            pthread_mutex_unlock(&wasi.lock)
+            return TRAPPED
+        buffer.data = grown
+        buffer.capacity = room
+    if length:
+        memcpy(buffer.data + buffer.length, data, length)
+        buffer.length = wanted
+    pthread_mutex_unlock(&wasi.lock)
+    return result
+
+
+# --- Python from native code -------------------------------------------------------------------------
+
+cdef int park(Record* record, object error) noexcept:
+    if record.pending == NULL:
+        Py_INCREF(error)
+        record.pending = <PyObject*>error
+    return end(record, ENDING_EXCEPTION)
+
+
+cdef int _call_hook(Record* record, Task* task) noexcept with gil:
+    try:
+        (<object>task.idle)(task.tid)
+    except BaseException as error:
+        return park(record, error)
+    return OK
+
+
+cdef int idle(Record* record) noexcept nogil:
+    cdef Task* task = task_of(record)
+    if task != NULL and task.idle != NULL:
+        return _call_hook(record, task)
+    c_yield()
+    return OK
+
+
+# --- Python side -------------------------------------------------------------------------------------
+
+cdef class Strings:
+    """Arguments or environment entries, laid out once as the guest gets them.
+
+    Args:
+        items: the strings, as ``str`` (encoded as UTF-8) or ``bytes``.
+
+    Raises:
+        ValueError: a string holds a NUL byte.
+    """
+
+    def __cinit__(self, items=()):
+        encoded = tuple(os.fsencode(item) for item in items)
+        for item in encoded:
+            if b"\0" in item:
+                raise ValueError(f"NUL byte in {item!r}: arguments and environment entries cannot hold one")
+        self.items = encoded
+        self.blob = b"".join([item + b"\0" for item in encoded])
+        if len(self.blob) > 0x40000000:
+            raise ValueError("arguments or environment of more than 1 GiB")
+        self.view.data = <const uint8_t*>self.blob
+        self.view.size = <uint32_t>len(self.blob)
+        self.view.count = <uint32_t>len(encoded)
+
+
+cdef class Root:
+    """A directory of the host that guests may reach under a name.
+
+    Args:
+        path: the directory; symbolic links in it are followed now, once.
+        name: the name that guests see.
+        writable: whether anything beneath may be changed.
+        cleanup: called when the last user is gone, such as the removal of a temporary directory.
+
+    Raises:
+        OSError: the directory cannot be opened.
+    """
+
+    def __cinit__(self, path, name, *, bint writable=True, cleanup=None):
+        self.fd = -1
+        self.name = os.fsencode(name)
+        self.writable = writable
+        self.cleanup = cleanup
+        self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            c_close(self.fd)
+        if self.cleanup is not None:
+            self.cleanup()
+
+
+cdef class Process:
+    """What the threads of one running program share: descriptors, arguments, environment, clock.
+
+    A new process has an empty stdin and captures stdout and stderr.
+
+    Args:
+        output_limit: most bytes that each of stdout and stderr may collect.
+        descriptors: most descriptors open at a time.
+    """
+
+    def __cinit__(self, *, uint64_t output_limit=1 << 26, uint32_t descriptors=1024):
+        cdef Wasi* wasi = <Wasi*>calloc(1, sizeof(Wasi))
+        if wasi == NULL:
+            raise MemoryError
+        self.wasi = wasi
+        wasi.table = wasi.first
+        wasi.capacity = 8
+        wasi.limit = descriptors if descriptors > 8 else 8
+        wasi.captured[0].limit = wasi.captured[1].limit = output_limit
+        cdef int number
+        cdef Desc* desc
+        for number in range(3):
+            desc = &wasi.stdio[number]
+            desc.embedded = 1
+            desc.refs = 1
+            desc.fd = -1
+            desc.filetype = TYPE_UNKNOWN
+            desc.rights = RIGHTS_STREAM
+            if number == 0:
+                desc.kind = KIND_BYTES
+            else:
+                desc.kind = KIND_CAPTURE
+                desc.buffer = &wasi.captured[number - 1]
+            wasi.table[number] = desc
+        wasi.open = wasi.lowest = 3
+
+    def __dealloc__(self):
+        if self.wasi != NULL:
+            self._drop()
+            free(self.wasi.captured[0].data)
+            free(self.wasi.captured[1].data)
+            free(self.wasi)
+
+    cdef _drop(self):
+        cdef uint32_t number
+        for number in range(self.wasi.capacity):
+            if self.wasi.table[number] != NULL:
+                remove(self.wasi, number)
+        if self.wasi.table != self.wasi.first:
+            free(self.wasi.table)
+            self.wasi.table = self.wasi.first
+            self.wasi.capacity = 8
+            memset(self.wasi.first, 0, sizeof(self.wasi.first))
+
+    def close(self):
+        """Close every descriptor; what was captured stays readable. No thread of the program may run any more."""
+        if not self.closed:
+            self.closed = True
+            self._drop()
+
+    cdef _keep(self, object thing):
+        if self.kept is None:
+            self.kept = []
+        self.kept.append(thing)
+
+    def set_strings(self, Strings args=None, Strings env=None):
+        """Give the program its arguments and its environment (``NAME=value`` entries)."""
+        if args is not None:
+            self._keep(args)
+            self.wasi.args = args.view
+        if env is not None:
+            self._keep(env)
+            self.wasi.env = env.view
+
+    def set_stream(self, int number, what, *, bint borrowed=True):
+        """Say what one of the three standard streams is.
+
+        Args:
+            number: 0, 1 or 2.
+            what: ``bytes`` to read, an ``int`` host descriptor, a callable that takes what is written as
+                ``bytes``, or ``None`` for nothing to read and everything swallowed.
+            borrowed: a host descriptor stays the caller's.
+
+        Raises:
+            ValueError: there is no such stream.
+            TypeError: bytes for an output, a callable for the input, or something else altogether.
+        """
+        if not 0 <= number <= 2:
+            raise ValueError(f"standard stream {number}: there are 0, 1 and 2")
+        cdef Desc* desc = &self.wasi.stdio[number]
+        if isinstance(what, (bytes, bytearray, memoryview)) and number == 0:
+            data = bytes(what)
+            self._keep(data)
+            desc.kind = KIND_BYTES
+            desc.data = <const uint8_t*>(<bytes>data)
+            desc.length = len(data)
+            desc.position = 0
+        elif isinstance(what, int) and not isinstance(what, bool):
+            desc.kind = KIND_STREAM
+            desc.filetype = TYPE_LATER
+            desc.fd = what
+            desc.borrowed = borrowed
+        elif what is None:
+            desc.kind = KIND_NULL
+        elif callable(what) and number > 0:
+            self._keep(what)
+            Py_INCREF(what)
+            Py_XDECREF(desc.object)
+            desc.kind = KIND_CALLABLE
+            desc.object = <PyObject*>what
+        else:
+            raise TypeError(f"standard stream {number} cannot be a {type(what).__name__}")
+
+    def set_terminal(self, int number, bint terminal):
+        """Let a standard stream look like a terminal (a character device), or not."""
+        self.wasi.stdio[number].filetype = TYPE_CHARACTER if terminal else TYPE_UNKNOWN
+
+    def preopen(self, Root root):
+        """Give the program a directory, at the next free descriptor.
+
+        Raises:
+            OSError: no descriptor is free.
+        """
+        cdef uint32_t fd = 0
+        cdef Desc* desc = create(KIND_DIRECTORY, TYPE_DIRECTORY, root.fd, RIGHTS_DIRECTORY,
+                                 RIGHTS_FILE | RIGHTS_DIRECTORY)
+        if desc == NULL:
+            raise MemoryError
+        self._keep(root)
+        desc.borrowed = True
+        desc.readonly = not root.writable
+        desc.preopen = <const char*>root.name
+        desc.preopen_length = <uint32_t>len(root.name)
+        if insert(self.wasi, desc, 3, &fd):
+            raise OSError(host_codes.EMFILE, "no descriptor left for a preopened directory")
+        return fd
+
+    def add_descriptor(self, int host, *, bint socket=False, bint borrowed=False):
+        """Give the program an open host descriptor (a listening socket, a pipe) and return its number.
+
+        Raises:
+            OSError: no descriptor is free.
+        """
+        cdef uint32_t fd = 0
+        cdef Desc* desc = create(KIND_SOCKET if socket else KIND_STREAM, TYPE_LATER, host,
+                                 RIGHTS_SOCKET if socket else RIGHTS_STREAM, RIGHTS_SOCKET if socket else 0)
+        if desc == NULL:
+            raise MemoryError
+        desc.borrowed = borrowed
+        if not borrowed:
+            os.set_blocking(host, False)
+        if insert(self.wasi, desc, 3, &fd):
+            raise OSError(host_codes.EMFILE, "no descriptor left")
+        return fd
+
+    def captured(self, int number):
+        """Return what standard stream 1 or 2 collected."""
+        cdef Buffer* buffer = &self.wasi.captured[1 if number == 2 else 0]
+        return (<char*>buffer.data)[:buffer.length] if buffer.length else b""
+
+    @property
+    def descriptors(self):
+        """How many descriptors are open."""
+        return self.wasi.open
+
+    def shift_realtime(self, int64_t nanoseconds):
+        """Move the program's realtime clock; the host's stays as it is."""
+        self.wasi.realtime_shift = nanoseconds
+
+
+cdef class Context(Attachment):
+    """The WASI state of one thread, to be attached to its instance at :data:`SLOT`.
+
+    Args:
+        process: what it shares with the other threads of the program.
+        tid: thread id; 0 is the main thread.
+        idle: called with the thread id whenever the thread yields or has waited a while; may raise.
+    """
+
+    def __cinit__(self, Process process not None, uint32_t tid=0, idle=None):
+        self.process = process
+        self.hook = idle
+        self.task.wasi = process.wasi
+        self.task.tid = tid
+        self.task.idle = <PyObject*>idle if idle is not None else NULL
+        self.pointer = &self.task
+
+
+#: The slot of the instance record at which a :class:`Context` is attached.
+SLOT = slot
