@@ -41,7 +41,8 @@ cdef int _host_flags(uint32_t oflags, uint32_t fdflags, uint64_t rights, int fol
     cdef int flags = O_NOCTTY | O_NONBLOCK
     if oflags & OPEN_DIRECTORY:
         flags |= O_DIRECTORY
-    elif rights & writes or oflags & OPEN_TRUNC:
+        writes = bit(RIGHT_WRITE)       # to be answered with ISDIR; the others may be asked for in vain
+    if rights & writes or oflags & OPEN_TRUNC:
         flags |= O_RDWR if rights & reads else O_WRONLY
     if oflags & OPEN_CREAT:
         flags |= O_CREAT

@@ -16,7 +16,8 @@ cdef enum:
     MOST_SUBSCRIPTIONS = 1 << 16
     SMALL = 16
     PROBE = 1000000         # ns between two looks at descriptors that the kernel cannot wait for
-    FOREVER = 0x7fffffffffffffff
+
+cdef int64_t FOREVER = 0x7fffffffffffffff
 
 # One subscription while it is waited for.
 ctypedef struct Wanted:
@@ -41,7 +42,7 @@ cdef int _read_clock(Record* record, const uint8_t* at, int unstable, Wanted* wa
         wanted.error = EINVAL_W if clock > 3 else ENOTSUP_W
         wanted.fired = 1
         return SUCCESS
-    if timeout > <uint64_t>FOREVER:
+    if timeout > 0x7fffffffffffffffULL:
         timeout = FOREVER
     left = <int64_t>timeout
     if flags & 1:

@@ -98,7 +98,7 @@ ctypedef struct Task:
 
 cdef int slot
 
-# The state of the calling thread, or NULL when the instance was given none.
+# The state of the calling thread; never NULL: an instance that was given none has one without descriptors.
 cdef Task* task_of(Record* record) noexcept nogil
 
 # Translates an errno of the host.

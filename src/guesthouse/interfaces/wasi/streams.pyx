@@ -21,7 +21,7 @@ cdef int await_host(Record* record, int fd, short events, int64_t timeout) noexc
     while True:
         if interrupted(record):
             return STOP
-        if task != NULL and task.wasi.ended:
+        if task.wasi.ended:
             end(record, ENDING_CANCELLED)   # another thread is ending the program: this one ends quietly
             return STOP
         if until >= 0:

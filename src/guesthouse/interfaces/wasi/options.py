@@ -1,0 +1,130 @@
+"""What a program gets to see of the host: arguments, environment, directories, standard streams."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from guesthouse.errors import LoadError
+from guesthouse.interfaces.wasi.state import Process, Root, Strings
+
+#: A standard output: captured (``"capture"``), the host's own (``"inherit"``), nothing, a descriptor, a callable.
+Output = str | int | None | Callable[[bytes], object]
+
+#: A directory of the host (``:ro`` behind it for read-only), or files that exist in memory only.
+Directory = str | os.PathLike[str] | Mapping[str, bytes] | Root
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WasiOptions:
+    """What one program is given; nothing of the host's own gets in unless it is said here.
+
+    Attributes:
+        args: argv, the program's name first.
+        env: its environment.
+        dirs: guest path to directory; a mapping of names to bytes becomes a directory in memory.
+        stdin: bytes, a host descriptor, an object with ``fileno``, ``"inherit"``, or ``None`` for nothing.
+        stdout, stderr: see :data:`Output`.
+        sockets: host descriptors of listening sockets, given after the directories.
+        output_limit: most bytes that each captured stream may hold.
+        descriptors: most descriptors the program may have open.
+    """
+
+    args: Sequence[str | bytes] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    dirs: Mapping[str, Directory] = field(default_factory=dict)
+    stdin: Any = b""
+    stdout: Output = "capture"
+    stderr: Output = "capture"
+    sockets: Sequence[int] = ()
+    output_limit: int = 1 << 26
+    descriptors: int = 1024
+
+    def process(self) -> Process:
+        """Return a new process with all of this, not running yet.
+
+        Raises:
+            LoadError: a directory cannot be opened, or a stream is nothing of the kinds above.
+        """
+        process = Process(output_limit=self.output_limit, descriptors=self.descriptors)
+        if self.args or self.env:
+            process.set_strings(Strings(self.args), environment(self.env))
+        self._connect(process)
+        for name, where in self.dirs.items():
+            process.preopen(open_directory(where, name))
+        for host in self.sockets:
+            process.add_descriptor(host, socket=True, borrowed=True)
+        return process
+
+    def _connect(self, process: Process) -> None:
+        stdin = 0 if self.stdin == "inherit" else self.stdin
+        if hasattr(stdin, "fileno"):
+            stdin = stdin.fileno()
+        if stdin != b"":
+            process.set_stream(0, stdin)
+        for number, output in ((1, self.stdout), (2, self.stderr)):
+            if output == "capture":
+                continue
+            if isinstance(output, str) and output != "inherit":
+                raise LoadError(f"an output can be 'capture' or 'inherit', not {output!r}")
+            process.set_stream(number, number if output == "inherit" else output)
+
+
+def environment(env: Mapping[str, str]) -> Strings:
+    """Return an environment as the guest gets it.
+
+    Raises:
+        LoadError: a name is empty or holds ``=``, or something holds a NUL byte.
+    """
+    for name in env:
+        if not name or "=" in name:
+            raise LoadError(f"environment variable {name!r}: a name is not empty and holds no '='")
+    try:
+        return Strings([f"{name}={value}" for name, value in env.items()])
+    except ValueError as error:
+        raise LoadError(str(error)) from None
+
+
+def open_directory(where: Directory, name: str) -> Root:
+    """Open a directory for guests.
+
+    Args:
+        where: see :data:`Directory`; one that is opened already is taken as it is.
+        name: the name that guests see.
+
+    Raises:
+        LoadError: it cannot be opened, or is no directory.
+    """
+    if isinstance(where, Root):
+        return where
+    if isinstance(where, Mapping):
+        return _in_memory(where, name)
+    path, writable = os.fspath(where), True
+    if path.endswith((":ro", ":rw")):
+        path, writable = path[:-3], not path.endswith(":ro")
+    try:
+        return Root(path, name, writable=writable)
+    except OSError as error:
+        raise LoadError(f"directory {path!r} (guest path {name!r}): {error.strerror}") from error
+
+
+def _in_memory(files: Mapping[str, bytes], name: str) -> Root:
+    """Put files into a directory of the memory file system that goes when the last user does."""
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    path = tempfile.mkdtemp(prefix="guesthouse-", dir=base)
+    try:
+        for relative, data in files.items():
+            target = os.path.normpath(os.path.join(path, relative))
+            if not target.startswith(path + os.sep):
+                raise LoadError(f"in-memory file {relative!r} lies outside of its directory {name!r}")
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with open(target, "wb") as file:
+                file.write(data)
+        return Root(path, name, cleanup=lambda: shutil.rmtree(path, ignore_errors=True))
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
