@@ -1,0 +1,1 @@
+"""WASI preview 1, served natively: one descriptor table for everything, no GIL on the data paths."""

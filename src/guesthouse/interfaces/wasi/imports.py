@@ -74,7 +74,9 @@ def row(module: str, name: str, params: str, summary: str, *, unstable: bool = F
 
     Args:
         module: import module.
-        name, params, summary: as in :data:`FUNCTIONS`.
+        name: as in :data:`FUNCTIONS`.
+        params: as there.
+        summary: as there.
         unstable: with the layouts of snapshot 0.
     """
     native = Native(ADDRESSES[name], int(unstable and name in _DIFFERENT))

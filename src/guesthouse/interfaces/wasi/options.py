@@ -7,12 +7,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from guesthouse.errors import LoadError
 from guesthouse.interfaces.wasi.state import Process, Root, Strings
 
-#: A standard output: captured (``"capture"``), the host's own (``"inherit"``), nothing, a descriptor, a callable.
+#: A standard output: captured (``"capture"``), the host's own (``"inherit"``), nothing, a descriptor or
+#: a callable that takes bytes.
 Output = str | int | None | Callable[[bytes], object]
 
 #: A directory of the host (``:ro`` behind it for read-only), or files that exist in memory only.
@@ -112,18 +114,21 @@ def open_directory(where: Directory, name: str) -> Root:
         raise LoadError(f"directory {path!r} (guest path {name!r}): {error.strerror}") from error
 
 
+#: Where files in memory live, as long as a program uses them.
+_MEMORY = Path("/dev/shm")  # noqa: S108 - every directory made there is private to this user
+
+
 def _in_memory(files: Mapping[str, bytes], name: str) -> Root:
     """Put files into a directory of the memory file system that goes when the last user does."""
-    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    path = tempfile.mkdtemp(prefix="guesthouse-", dir=base)
+    base = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    path = Path(tempfile.mkdtemp(prefix="guesthouse-", dir=base))
     try:
         for relative, data in files.items():
-            target = os.path.normpath(os.path.join(path, relative))
-            if not target.startswith(path + os.sep):
+            if relative.startswith("/") or ".." in relative.split("/"):
                 raise LoadError(f"in-memory file {relative!r} lies outside of its directory {name!r}")
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            with open(target, "wb") as file:
-                file.write(data)
+            target = path / relative
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
         return Root(path, name, cleanup=lambda: shutil.rmtree(path, ignore_errors=True))
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)

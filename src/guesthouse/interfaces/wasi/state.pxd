@@ -95,6 +95,7 @@ ctypedef struct Task:
     Wasi* wasi
     uint32_t tid
     PyObject* idle          # Python callable for idle slices and yields, or NULL; borrowed
+    PyObject* context       # the Context this belongs to, borrowed
 
 cdef int slot
 

@@ -8,7 +8,7 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from guesthouse.engine.core cimport ENDING_EXCEPTION, OK, TRAPPED, claim_slot, end
+from guesthouse.engine.core cimport ENDING_EXCEPTION, OK, TRAPPED, Instance, claim_slot, end
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.posix cimport (
     atomic_add, c_close, c_yield, pthread_mutex_lock, pthread_mutex_unlock,
@@ -513,7 +513,23 @@ cdef class Context(Attachment):
         self.task.wasi = process.wasi
         self.task.tid = tid
         self.task.idle = <PyObject*>idle if idle is not None else NULL
+        self.task.context = <PyObject*>self
         self.pointer = &self.task
+
+
+    @property
+    def tid(self):
+        """The thread id."""
+        return self.task.tid
+
+
+def context_of(Instance instance not None):
+    """Return the :class:`Context` attached to an instance, or ``None``."""
+    cdef Task* task
+    if instance.record == NULL or instance.record.slots[slot] == NULL:
+        return None
+    task = <Task*>instance.record.slots[slot]
+    return <Context>task.context
 
 
 #: The slot of the instance record at which a :class:`Context` is attached.

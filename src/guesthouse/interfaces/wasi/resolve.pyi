@@ -1,0 +1,3 @@
+"""Types of the compiled module; its documentation is in resolve.pyx."""
+
+def use_walk(on: bool) -> None: ...
