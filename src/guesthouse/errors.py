@@ -28,7 +28,7 @@ fields and never on text.  Every message says what was wrong, where, and what wo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 
 class Error(Exception):
@@ -39,12 +39,22 @@ class LoadError(Error):
     """A guest cannot be loaded; no code of it has run.
 
     Attributes:
+        message: what is wrong, without where.
         guest: name of the guest, or ``None`` before it has one.
     """
 
     def __init__(self, message: str, *, guest: str | None = None) -> None:
-        self.guest = guest
-        super().__init__(f"guest {guest!r}: {message}" if guest else message)
+        self.guest, self.message = guest, message
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return f"guest {self.guest!r}: {self.message}" if self.guest else self.message
+
+    def within(self, guest: str) -> Self:
+        """Say which guest it happened to, unless that is known already; return the error itself."""
+        if self.guest is None:
+            self.guest = guest
+        return self
 
 
 class InvalidModule(LoadError):
@@ -54,14 +64,10 @@ class InvalidModule(LoadError):
         offset: position of the first offending byte, or ``None`` when the engine refused the module.
     """
 
-    def __init__(
-        self, message: str, *, offset: int | None = None, guest: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, offset: int | None = None, guest: str | None = None) -> None:
         self.offset = offset
         where = f" (at byte offset {offset:#x})" if offset is not None else ""
-        super().__init__(
-            f"not a valid WebAssembly module: {message}{where}", guest=guest
-        )
+        super().__init__(f"not a valid WebAssembly module: {message}{where}", guest=guest)
 
 
 class MissingImports(LoadError):
@@ -81,19 +87,12 @@ class MissingImports(LoadError):
     ) -> None:
         self.imports = tuple(imports)
         lines = [
-            f"  {module}.{name}"
-            + (
-                f"  (grant {capability!r})"
-                if capability
-                else "  (unknown to this host)"
-            )
+            f"  {module}.{name}" + (f"  (grant {capability!r})" if capability else "  (unknown to this host)")
             for module, name, capability in self.imports
         ]
         noun = "import is" if len(lines) == 1 else "imports are"
         super().__init__(
-            f"{len(lines)} {noun} not available:\n"
-            + "\n".join(lines)
-            + (f"\n{hint}" if hint else ""),
+            f"{len(lines)} {noun} not available:\n" + "\n".join(lines) + (f"\n{hint}" if hint else ""),
             guest=guest,
         )
 
@@ -145,11 +144,7 @@ class UnknownCapability(LoadError):
         guest: str | None = None,
     ) -> None:
         self.capability, self.suggestion = capability, suggestion
-        mend = (
-            f"; did you mean {suggestion!r}?"
-            if suggestion
-            else "; `guesthouse imports` lists them all"
-        )
+        mend = f"; did you mean {suggestion!r}?" if suggestion else "; `guesthouse imports` lists them all"
         super().__init__(f"unknown capability {capability!r}{mend}", guest=guest)
 
 
@@ -161,9 +156,7 @@ class ManifestError(LoadError):
         key: dotted key at fault, or ``None`` when the file as a whole is.
     """
 
-    def __init__(
-        self, message: str, *, file: str | None = None, key: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, file: str | None = None, key: str | None = None) -> None:
         self.file, self.key = file, key
         where = ": ".join(part for part in (file, key) if part)
         super().__init__(f"{where}: {message}" if where else message)
@@ -173,24 +166,26 @@ class CallError(Error):
     """A call ended without a result.
 
     Attributes:
+        message: what happened, without where.
         guest: name of the guest that was called.
         function: the entry or host function that was running, where known.
         receipt: what the call cost until then, where known.
     """
 
-    def __init__(
-        self, message: str, *, guest: str | None = None, function: str | None = None
-    ) -> None:
-        self.guest, self.function = guest, function
+    def __init__(self, message: str, *, guest: str | None = None, function: str | None = None) -> None:
+        self.guest, self.function, self.message = guest, function, message
         self.receipt: Any = None
-        where = (
-            f"{guest}.{function}: "
-            if guest and function
-            else f"{guest}: "
-            if guest
-            else ""
-        )
-        super().__init__(where + message)
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        where = ".".join(part for part in (self.guest, self.function) if part)
+        return f"{where}: {self.message}" if where else self.message
+
+    def within(self, guest: str) -> Self:
+        """Say which guest it happened in, unless that is known already; return the error itself."""
+        if self.guest is None:
+            self.guest = guest
+        return self
 
 
 class GuestFailed(CallError):
@@ -210,9 +205,7 @@ class GuestFailed(CallError):
         function: str | None = None,
     ) -> None:
         self.code, self.output = code, output
-        super().__init__(
-            f"the guest returned code {code}", guest=guest, function=function
-        )
+        super().__init__(f"the guest returned code {code}", guest=guest, function=function)
 
 
 class Trap(CallError):
@@ -315,9 +308,7 @@ class OutputLimit(CallError):
         limit: bytes that are allowed.
     """
 
-    def __init__(
-        self, limit: int, *, guest: str | None = None, function: str | None = None
-    ) -> None:
+    def __init__(self, limit: int, *, guest: str | None = None, function: str | None = None) -> None:
         self.limit = limit
         super().__init__(
             f"more than {limit} bytes of output; raise the `output` limit",

@@ -13,6 +13,7 @@ from guesthouse.engine.functions import (
 )
 from guesthouse.engine.linker import SharedMemory, Template
 from guesthouse.engine.modules import ModuleInfo, read
+from guesthouse.engine.selftest import check
 from guesthouse.engine.text import wat_to_wasm
 
 __all__ = [
@@ -36,3 +37,6 @@ __all__ = [
     "signature",
     "wat_to_wasm",
 ]
+
+check()
+del check

@@ -222,10 +222,10 @@ class Engine:
         self.compilations += 1
         code = wasm if isinstance(wasm, bytes) else bytes(wasm)
         if progress is None:
-            return wasmtime.Module(variant.engine, code)
+            return variant.compile(code)
         begun = time.monotonic()
         with ThreadPoolExecutor(1, "guesthouse-compile") as worker:
-            future = worker.submit(wasmtime.Module, variant.engine, code)
+            future = worker.submit(variant.compile, code)
             while not _ended(future, 0.1):
                 progress(time.monotonic() - begun)
             return future.result()

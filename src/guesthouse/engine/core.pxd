@@ -103,6 +103,8 @@ ctypedef struct Record:
     uint64_t bytes_in           # bytes that host functions read from guest memory, where they count it
     uint64_t bytes_out          # bytes that host functions wrote to guest memory, where they count it
     int depth                   # host-to-guest entries on this instance now
+    int64_t entered_at          # when the outermost of them began
+    int64_t busy                # nanoseconds spent inside, host calls included
     void* handle                # the engine's handle of the instance
     void* slots[SLOTS]
 

@@ -1,4 +1,4 @@
-"""Types of the compiled module; its documentation is in core.pyx."""
+# Types of the compiled module; its documentation is in core.pyx.
 
 from typing import Any, Self
 
@@ -18,6 +18,8 @@ class Instance:
     def output(self) -> bytes: ...
     @property
     def memory_size(self) -> int: ...
+    @property
+    def busy(self) -> float: ...
     @property
     def traffic(self) -> tuple[int, int]: ...
     @property

@@ -8,7 +8,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset, strlen
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
-from guesthouse.engine cimport ticker
+from guesthouse.engine cimport faults, ticker
 from guesthouse.engine.abi cimport api, bytes_t, frames_t, boxed_t
 from guesthouse.errors import Cancelled, DeadlineExceeded, MemoryLimit, OutOfFuel, OutputLimit, Trap
 from guesthouse.engine.exits import Exit, OutOfBounds
@@ -362,9 +362,12 @@ cdef class Instance:
         self.thread = me
         if record.depth == 0:
             ticker.entered()
+            faults.enter()
+            record.entered_at = gh_clock(CLOCK_MONOTONIC)
             api.set_epoch_deadline(record.context, 1)
             if interrupted(record):
                 self.thread = 0
+                faults.leave()
                 ticker.left()
                 raise self.failure(NULL, NULL, None)
         record.depth += 1
@@ -374,7 +377,9 @@ cdef class Instance:
         record.depth -= 1
         if record.depth == 0:
             self.thread = 0
+            faults.leave()
             ticker.left()
+            record.busy += gh_clock(CLOCK_MONOTONIC) - record.entered_at
             if self.closing:
                 self.release()
 
@@ -633,6 +638,11 @@ cdef class Instance:
         """Return how often each import was called, by ``module.name``; those never called are left out."""
         cdef Record* record = self.alive()
         return {name: record.counts[i] for i, name in enumerate(self.template.import_names) if record.counts[i]}
+
+    @property
+    def busy(self) -> float:
+        """Seconds spent inside the guest so far, its host calls included."""
+        return self.alive().busy / 1e9
 
     @property
     def traffic(self) -> tuple:

@@ -1,4 +1,4 @@
-"""Types of the compiled module; its documentation is in linker.pyx."""
+# Types of the compiled module; its documentation is in linker.pyx.
 
 from collections.abc import Mapping
 from typing import Any

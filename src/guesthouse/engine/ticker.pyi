@@ -1,4 +1,4 @@
-"""Types of the compiled module; its documentation is in ticker.pyx."""
+# Types of the compiled module; its documentation is in ticker.pyx.
 
 PERIOD_MS: int
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import wasmtime
 from wasmtime import _ffi as ffi
 
-from guesthouse.engine import ticker
+from guesthouse.engine import faults, ticker
 from guesthouse.engine.core import WASM_STACK
 from guesthouse.engine.modules import ModuleInfo
 
@@ -83,6 +83,7 @@ class Variant:
         if kind.pooled:
             self._pool(pointer, slots)
         self._engine = wasmtime.Engine(config)
+        faults.remember()
         self.pointer: int = ctypes.cast(self._engine.ptr(), ctypes.c_void_p).value or 0
         self.settings = repr(kind)
         ticker.start(self.pointer)
@@ -108,9 +109,17 @@ class Variant:
         ffi.wasmtime_pooling_allocation_strategy_set(config, pool)
         ffi.wasmtime_pooling_allocation_config_delete(pool)
 
+    def compile(self, wasm: bytes) -> wasmtime.Module:
+        """Compile a module for this engine.
+
+        Raises:
+            wasmtime.WasmtimeError: the module is not valid, or does not fit the pool.
+        """
+        return wasmtime.Module(self._engine, wasm)
+
     @property
     def engine(self) -> wasmtime.Engine:
-        """The engine of wasmtime, for compiling."""
+        """The engine of wasmtime."""
         return self._engine
 
 

@@ -1,0 +1,22 @@
+"""The interfaces that guests are built against; one package each, all with the same floor plan."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+
+from guesthouse.interfaces.contract import Command, GuestSide, Interface, LoadedGuest
+
+__all__ = ["Command", "GuestSide", "Interface", "LoadedGuest", "available"]
+
+#: In the order in which they are asked whether a module is theirs; WASI takes what nobody else claims.
+NAMES = ("pulp", "ark", "faasm", "grafos", "wasix", "wasi")
+
+
+@functools.cache
+def available() -> tuple[Interface, ...]:
+    """Return all interfaces, in the order in which they are asked whether a module is theirs."""
+    packages = (f"guesthouse.interfaces.{name}" for name in NAMES)
+    found = (importlib.import_module(name) for name in packages if importlib.util.find_spec(name))
+    return tuple(package.interface for package in found if hasattr(package, "interface"))

@@ -1,0 +1,68 @@
+"""A round trip of every value type through the engine, once, when the package is imported.
+
+The data plane calls the engine's C interface with prototypes of its own.  A wheel whose layout differs
+must be found out before a guest is run with it (DESIGN section 3, item 12).
+"""
+
+from __future__ import annotations
+
+from guesthouse.engine import wheel
+from guesthouse.engine.compile import Module
+from guesthouse.engine.functions import Constant, HostFunction
+from guesthouse.engine.modules import read
+from guesthouse.engine.text import wat_to_wasm
+from guesthouse.engine.variants import Kind, Variant
+
+MODULE = """
+(module
+  (import "t" "python" (func $python (param i32 i64 f32 f64) (result i64)))
+  (import "t" "constant" (func $constant (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 65532) "last")
+  (func (export "python") (param i32 i64 f32 f64) (result i64)
+    (call $python (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
+  (func (export "constant") (result i32) (call $constant))
+  (func (export "back") (param i32 i64 f32 f64) (result f64 f32 i64 i32)
+    (local.get 3) (local.get 2) (local.get 1) (local.get 0)))
+"""
+
+NUMBERS = (0x80000001, 0x8000000000000001, 1.5, -2.25)
+
+
+def check() -> None:
+    """Run the round trip.
+
+    Raises:
+        ImportError: a value came back changed; the installed wheel is not one that this code knows.
+    """
+    seen: list[tuple[object, ...]] = []
+
+    def python(call: object, *numbers: object) -> int:
+        seen.append(numbers)
+        return 0xFEDCBA9876543210
+
+    variant = Variant(Kind(pooled=False), slots=1)
+    module = Module(read(wat_to_wasm(MODULE)), variant, variant.compile(wat_to_wasm(MODULE)), None, False)
+    template = module.link(
+        {
+            ("t", "python"): HostFunction("", "t", "python", "iIfF", "I", python, "Self-test."),
+            ("t", "constant"): HostFunction("", "t", "constant", "", "i", Constant(-7), "Self-test."),
+        }
+    )
+    with template.open() as instance:
+        instance.start()
+        found = (
+            instance.invoke("python", *NUMBERS),
+            instance.invoke("constant"),
+            instance.invoke("back", *NUMBERS),
+            instance.read(65532, 4),
+            instance.memory_size,
+            seen,
+        )
+    variant.close()
+    expected = (0xFEDCBA9876543210, 0xFFFFFFF9, NUMBERS[::-1], b"last", 65536, [NUMBERS])
+    if found != expected:
+        raise ImportError(
+            f"wasmtime {wheel.version()} does not pass values as this version of Guesthouse expects; "
+            f"install 'wasmtime>={wheel.SUPPORTED.start},<{wheel.SUPPORTED.stop}'"
+        )

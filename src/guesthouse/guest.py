@@ -1,0 +1,215 @@
+"""A loaded guest: a module under a name, with what it was granted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guesthouse.calls import Call, Outcome, Result
+from guesthouse.engine import Instance, Module, ModuleInfo, Template
+from guesthouse.errors import CallError, DeadlineExceeded
+from guesthouse.interfaces import Command, GuestSide, Interface
+from guesthouse.limits import Limits
+from guesthouse.registry import Links
+
+if TYPE_CHECKING:
+    from guesthouse.host import Host
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a WASI command ended.
+
+    Attributes:
+        code: its exit code.
+        stdout, stderr: what it printed, where that was captured.
+        receipt: what it cost.
+    """
+
+    code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+    receipt: Any = None
+
+
+class Guest:
+    """A module under a name with what it was granted; made by :meth:`Host.load`.
+
+    The attributes are those of :class:`guesthouse.interfaces.LoadedGuest`.  Any thread may call it.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        name: str,
+        tenant: str,
+        module: Module,
+        links: Links,
+        granted: frozenset[str],
+        config: Mapping[str, Any],
+        limits: Limits,
+        options: Mapping[str, Any],
+        interfaces: Sequence[Interface],
+    ) -> None:
+        self.host, self.name, self.tenant = host, name, tenant
+        self.module, self.links, self.granted = module, links, granted
+        self.config, self.limits, self.options = config, limits, options
+        shared = any(memory.shared for memory in module.info.memories)
+        self.template: Template | None = None if shared else module.link(links)
+        self.interface = interfaces[0].name
+        self.owner: GuestSide = interfaces[0].attach(self)
+        self.sides = (self.owner, *(interface.attach(self) for interface in interfaces[1:]))
+        self._denied = {f"{own}.{function}": capability for own, function, capability in links.denied}
+
+    @property
+    def info(self) -> ModuleInfo:
+        """What the module declares."""
+        return self.module.info
+
+    # -- calling it
+
+    def call(self, data: bytes = b"", *, entry: str | None = None, wall: float | None = None) -> bytes:
+        """Call the guest on this thread and return its output.
+
+        Args:
+            data: its input.
+            entry: an entry other than the guest's own.
+            wall: seconds it may take, if less than its limit.
+
+        Raises:
+            GuestFailed: it returned a non-zero code.
+            CallError: it ended without a result.
+            Exception: what a host function raised, unchanged.
+        """
+        return self.invoke(data, entry=entry, wall=wall).unwrap()
+
+    def invoke(self, data: bytes = b"", *, entry: str | None = None, wall: float | None = None) -> Result:
+        """Call the guest on this thread and return everything about it; failures do not raise.
+
+        The arguments are those of :meth:`call`.
+        """
+        return self.host.scheduler.run(
+            self.name, data, tenant=self.tenant, entry=entry, wall=self._wall(wall)
+        )
+
+    def submit(
+        self, data: bytes = b"", *, entry: str | None = None, wall: float | None = None
+    ) -> Future[Result]:
+        """Call the guest on the host's workers; the arguments are those of :meth:`call`.
+
+        Returns:
+            A future of the result; cancelling it cancels the call.
+        """
+        scheduler = self.host.scheduler
+        call = scheduler.submit(self.name, data, tenant=self.tenant, entry=entry, wall=self._wall(wall))
+        return scheduler.future(call)
+
+    def run(
+        self,
+        args: Sequence[str] = (),
+        stdin: bytes | int = b"",
+        env: Mapping[str, str] | None = None,
+        dirs: Mapping[str, str] | None = None,
+        *,
+        wall: float | None = None,
+        entry: str | None = None,
+        **options: Any,
+    ) -> Exit:
+        """Run the guest as a WASI command.
+
+        Args:
+            args: arguments after the program's name.
+            stdin: bytes, or a host file descriptor.
+            env: its environment; nothing of the host's own is added.
+            dirs: preopened directories, guest path to host path (``:ro`` behind it for read-only).
+            wall: seconds it may take, if less than its limit.
+            entry: an export to run instead of ``_start``.
+            **options: what :class:`guesthouse.interfaces.Command` has beyond that.
+
+        Raises:
+            CallError: it ended without an exit code.
+        """
+        known = {field.name for field in dataclasses.fields(Command)}
+        direct = {key: options.pop(key) for key in tuple(options) if key in known}
+        command = Command(args=args, stdin=stdin, env=env or {}, dirs=dirs or {}, options=options, **direct)
+        result = self.host.scheduler.run(
+            self.name, tenant=self.tenant, entry=entry, wall=self._wall(wall), payload=command
+        )
+        if result.error is not None:
+            raise result.error
+        stderr = getattr(result.output, "stderr", b"")
+        return Exit(result.code, result.output, stderr, result.receipt)
+
+    def _wall(self, wall: float | None) -> float | None:
+        most = self.limits.wall
+        return most if wall is None else wall if most is None else min(wall, most)
+
+    # -- what the scheduler and the interfaces use
+
+    def serve(self, call: Call) -> Outcome:
+        """Run one call, on the calling thread; the host's :class:`guesthouse.calls.Runner` ends here.
+
+        Raises:
+            CallError: the call ended without a result.
+        """
+        if self.limits.wall is not None:
+            call.tighten(self.limits.wall)
+        try:
+            return self.owner.serve(call)
+        except CallError as error:
+            if isinstance(error, DeadlineExceeded) and error.limit is None:
+                error = DeadlineExceeded(limit=self.limits.wall, function=error.function)
+            raise error.within(self.name) from None
+
+    def service(self, name: str) -> Any:
+        """Return a resource of the host; see :meth:`Host.service`."""
+        return self.host.service(name)
+
+    def open(self, call: Call | None, template: Template | None = None) -> Instance:
+        """Open an instance; see :class:`guesthouse.interfaces.LoadedGuest`."""
+        template = template or self.template
+        if template is None:
+            raise RuntimeError("a module that imports a shared memory is linked by its interface")
+        limits = self.limits
+        instance = template.open(memory_limit=limits.memory, output_limit=limits.output, fuel=limits.fuel)
+        if call is not None:
+            instance.call = call
+            instance.deadline = call.deadline
+            instance.input = call.input
+            call.instance = instance
+        for side in self.sides:
+            side.bind(instance, call)
+        return instance
+
+    def dismiss(self, instance: Instance, call: Call | None) -> None:
+        """Release and close an instance; see :class:`guesthouse.interfaces.LoadedGuest`."""
+        try:
+            for side in self.sides:
+                side.release(instance, call)
+            if call is not None:
+                call.instance = None
+                self._account(instance, call)
+        finally:
+            instance.close()
+
+    def _account(self, instance: Instance, call: Call) -> None:
+        """Write what the instance cost into the receipt."""
+        receipt = call.receipt
+        calls = receipt.host_calls = instance.host_calls()
+        receipt.peak_memory = instance.memory_size
+        receipt.guest_s = instance.busy
+        receipt.fuel = instance.fuel_used()
+        if self._denied and calls:
+            receipt.refusals = tuple(name for name in calls if name in self._denied)
+
+    def close(self) -> None:
+        """End what is resident; the host forgets the guest afterwards."""
+        for side in reversed(self.sides):
+            side.close()
+
+    def __repr__(self) -> str:
+        return f"<Guest {self.tenant}/{self.name} ({self.interface})>"

@@ -1,0 +1,339 @@
+"""The host: owns the engine, the registry, the resources and the scheduler, and loads guests."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Self
+
+from guesthouse.calls import Call, Outcome, Result, Scheduler
+from guesthouse.engine import Engine, Module, ModuleInfo, Progress, read, wat_to_wasm
+from guesthouse.errors import LoadError, MissingImports, NotFound, ResourceError
+from guesthouse.guest import Guest
+from guesthouse.interfaces import Interface, available
+from guesthouse.limits import Limits
+from guesthouse.registry import Links, Registry
+
+#: Resources by name: what opens them, given the host's option of the same name (a URL or a mapping).
+SERVICES: dict[str, str] = {
+    "state": "guesthouse.resources.state:open_state",
+}
+
+#: Seconds after which a thread that holds the GIL lets others have it (DESIGN section 3, item 11).
+SWITCH_INTERVAL = 0.0005
+
+DEFAULT_TENANT = "default"
+
+
+@functools.cache
+def builtin_registry() -> Registry:
+    """Return the registry of everything that comes with Guesthouse; do not register into it."""
+    registry = Registry()
+    for interface in available():
+        registry.interface(interface.name, interface.functions)
+    return registry
+
+
+class Host:
+    """One WebAssembly host; one per process as a rule.  Any thread may use it.
+
+    ::
+
+        with guesthouse.Host() as host:
+            guest = host.load("hello.wasm", name="hello", grant=["faasm.state"])
+            print(guest.call(b"input"))
+
+    Args:
+        registry: capabilities of yours, beside all that come with Guesthouse and installed packages.
+        limits: what a call may use where ``load`` says nothing else.
+        tenants: limits of whole tenants by name; ``None`` lets any tenant in, under ``limits``.
+        workers: threads that run submitted calls; ``None`` for one per processor.
+        cache: directory of the compile cache, ``None`` for the user's own, ``False`` for none.
+        engine: an engine to share with other hosts of this process.
+        **resources: URL or options of each resource, such as ``state="sqlite:///path"``.
+
+    Raises:
+        LoadError: the cache directory is not safe.
+        ResourceError: an option names a resource that does not exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry | None = None,
+        limits: Limits | None = None,
+        tenants: Mapping[str, Limits] | None = None,
+        workers: int | None = None,
+        cache: Path | str | None | bool = None,
+        engine: Engine | None = None,
+        **resources: Any,
+    ) -> None:
+        for name in resources:
+            if name not in SERVICES:
+                raise ResourceError(f"there is no resource {name!r}; there are: {', '.join(SERVICES)}")
+        self.limits = limits or Limits()
+        self.tenants = dict(tenants) if tenants is not None else None
+        self.registry = Registry().include(builtin_registry()).discover()
+        if registry is not None:
+            self.registry.include(registry)
+        self.engine = engine or Engine(cache)
+        self._owns_engine = engine is None
+        self.scheduler = Scheduler(self, workers=workers)
+        self._guests: dict[tuple[str, str], Guest] = {}
+        self._resources = resources
+        self._services: dict[str, Any] = {}
+        self._lock = threading.RLock()
+        self._closed = False
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
+
+    # -- loading
+
+    def load(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        name: str | None = None,
+        grant: Iterable[str] = (),
+        config: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+        tenant: str = DEFAULT_TENANT,
+        interface: str | None = None,
+        sha256: str | None = None,
+        lenient: bool = False,
+        replace: bool = False,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Guest:
+        """Load a guest; none of its code runs before it is called, unless its interface says so.
+
+        Args:
+            source: path of a ``.wasm`` or ``.wat`` file, or the module's bytes.
+            name: what it is called by; the file's stem by default.
+            grant: capabilities, or bare interface names for all of their own.
+            config: free-form configuration, for interfaces that hand one to the guest.
+            limits: what each call may use; the host's limits by default.
+            tenant: the isolation domain.
+            interface: whose guest side runs it, where that cannot be told from the module.
+            sha256: the digest that the bytes must have; checked before anything else.
+            lenient: link unknown functions to a refusal instead of refusing the module.
+            replace: take the place of a loaded guest of that name.
+            progress: called while the module compiles, with the seconds spent.
+            **options: what an interface understands beyond that.
+
+        Raises:
+            LoadError: with all its kinds; nothing of the guest is kept.
+        """
+        wasm, name = self._bytes(source, name)
+        self._check_tenant(tenant)
+        if sha256 is not None and hashlib.sha256(wasm).hexdigest() != sha256.strip().lower():
+            raise LoadError(
+                "the module's SHA-256 is not the pinned one; it was changed or swapped", guest=name
+            )
+        try:
+            info = read(wasm)
+            owner = self._owner(info, interface)
+            granted = self.registry.expand(grant, guest=name)
+            links, parties = self._resolve(info, granted, owner, lenient, name)
+            bounds = self._bounded(limits, tenant)
+            module = self._compile(wasm, info, granted, bounds, progress)
+            guest = Guest(
+                self, name=name, tenant=tenant, module=module, links=links, granted=granted,
+                config=config or {}, limits=bounds, options=options, interfaces=(owner, *parties),
+            )  # fmt: skip
+        except LoadError as error:
+            raise error.within(name) from error.__cause__
+        self._admit(guest, replace)
+        return guest
+
+    @staticmethod
+    def _bytes(source: str | os.PathLike[str] | bytes, name: str | None) -> tuple[bytes, str]:
+        if isinstance(source, bytes):
+            return source, name or "guest"
+        path = Path(source)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise LoadError(f"cannot read {path}: {error.strerror}", guest=name) from error
+        if path.suffix == ".wat":
+            data = wat_to_wasm(data.decode())
+        return data, name or path.stem
+
+    def _check_tenant(self, tenant: str) -> None:
+        if self.tenants is not None and tenant not in self.tenants:
+            raise LoadError(f"there is no tenant {tenant!r}; there are: {', '.join(self.tenants) or 'none'}")
+
+    def _bounded(self, limits: Limits | None, tenant: str) -> Limits:
+        wanted = limits or self.limits
+        ceiling = (self.tenants or {}).get(tenant)
+        return wanted if ceiling is None else wanted.at_most(ceiling)
+
+    @staticmethod
+    def _owner(info: ModuleInfo, wanted: str | None) -> Interface:
+        """Find the interface whose guest side runs the module."""
+        if wanted is None:
+            return next(interface for interface in available() if interface.owns(info))
+        for interface in available():
+            if interface.name == wanted:
+                return interface
+        names = ", ".join(interface.name for interface in available())
+        raise LoadError(f"there is no interface {wanted!r}; there are: {names}")
+
+    def _resolve(
+        self, info: ModuleInfo, granted: frozenset[str], owner: Interface, lenient: bool, name: str
+    ) -> tuple[Links, list[Interface]]:
+        """Bind the imports, and find the other interfaces that the module imports from."""
+        threads = any(capability.endswith(".threads") for capability in granted)
+        shared = [
+            (item.module, item.name)
+            for item in info.imports
+            if item.kind == "memory" and getattr(item.type, "shared", False)
+        ]
+        if shared and not threads:
+            raise MissingImports([(own, field, "wasix.threads") for own, field in shared], guest=name)
+        links = self.registry.resolve(
+            info, granted, prefer=owner.name, lenient=lenient, provided=shared, guest=name
+        )
+        used = {id(row): None for row in links.values()}
+        parties = [
+            interface
+            for interface in available()
+            if interface is not owner and any(id(row) in used for row in interface.functions)
+        ]
+        return links, parties
+
+    def _compile(
+        self,
+        wasm: bytes,
+        info: ModuleInfo,
+        granted: frozenset[str],
+        limits: Limits,
+        progress: Progress | None,
+    ) -> Module:
+        threads = any(capability.endswith(".threads") for capability in granted)
+        return self.engine.compile(
+            wasm, metered=limits.fuel is not None, threads=threads, info=info, progress=progress
+        )
+
+    def _admit(self, guest: Guest, replace: bool) -> None:
+        key = (guest.tenant, guest.name)
+        with self._lock:
+            former = self._guests.get(key)
+            if former is not None and not replace:
+                guest.close()
+                raise LoadError(
+                    "a guest of that name is loaded; unload it, or pass replace=True", guest=guest.name
+                )
+            self._guests[key] = guest
+        if former is not None:
+            former.close()
+
+    def unload(self, name: str, *, tenant: str = DEFAULT_TENANT) -> None:
+        """Forget a guest; calls that are running end in their own time.
+
+        Raises:
+            NotFound: there is no such guest.
+        """
+        guest = self.guest(name, tenant=tenant)
+        with self._lock:
+            del self._guests[tenant, name]
+        guest.close()
+
+    def guest(self, name: str, *, tenant: str = DEFAULT_TENANT) -> Guest:
+        """Return a loaded guest.
+
+        Raises:
+            NotFound: there is no such guest; other tenants' guests are never mentioned.
+        """
+        try:
+            return self._guests[tenant, name]
+        except KeyError:
+            known = [own for domain, own in self._guests if domain == tenant]
+            raise NotFound("guest", name, known=known) from None
+
+    @property
+    def guests(self) -> tuple[Guest, ...]:
+        """All loaded guests."""
+        return tuple(self._guests.values())
+
+    # -- calling
+
+    def call(
+        self, name: str, data: bytes = b"", *, entry: str | None = None, tenant: str = DEFAULT_TENANT
+    ) -> bytes:
+        """Call a guest by name on this thread; see :meth:`Guest.call`."""
+        return self.guest(name, tenant=tenant).call(data, entry=entry)
+
+    def invoke(
+        self, name: str, data: bytes = b"", *, entry: str | None = None, tenant: str = DEFAULT_TENANT
+    ) -> Result:
+        """Call a guest by name on this thread; see :meth:`Guest.invoke`."""
+        return self.guest(name, tenant=tenant).invoke(data, entry=entry)
+
+    def submit(
+        self, name: str, data: bytes = b"", *, entry: str | None = None, tenant: str = DEFAULT_TENANT
+    ) -> Future[Result]:
+        """Call a guest by name on the host's workers; see :meth:`Guest.submit`."""
+        return self.guest(name, tenant=tenant).submit(data, entry=entry)
+
+    def run(self, call: Call) -> Outcome:
+        """Run a call that the scheduler decided to start; not for callers.
+
+        Raises:
+            CallError: the call ended without a result.
+        """
+        return self.guest(call.guest, tenant=call.tenant).serve(call)
+
+    # -- resources
+
+    def service(self, name: str) -> Any:
+        """Return a resource, made on first use from the host's option of the same name.
+
+        Raises:
+            ResourceError: there is no such resource, or it cannot be opened.
+        """
+        with self._lock:
+            found = self._services.get(name)
+            if found is None:
+                found = self._services[name] = self._open_service(name)
+            return found
+
+    def _open_service(self, name: str) -> Any:
+        try:
+            module, _, function = SERVICES[name].partition(":")
+        except KeyError:
+            raise ResourceError(f"there is no resource {name!r}; there are: {', '.join(SERVICES)}") from None
+        opener: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        return opener(self._resources[name]) if name in self._resources else opener()
+
+    # -- the end
+
+    def close(self) -> None:
+        """Cancel what runs, end all guests, close the resources; harmless when done twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self.scheduler.close()
+        for guest in self._guests.values():
+            guest.close()
+        self._guests.clear()
+        for service in self._services.values():
+            if hasattr(service, "close"):
+                service.close()
+        if self._owns_engine:
+            with contextlib.suppress(RuntimeError):
+                self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

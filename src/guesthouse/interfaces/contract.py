@@ -1,0 +1,145 @@
+"""What an interface package offers to the host, and what the host offers to it.
+
+Every interface package has the same floor plan (DESIGN section 2): ``imports.py`` with the table,
+``guest.py`` with the guest side (which exports are called in which order, how input gets in and output
+out), and one module per area.  Its ``__init__`` exposes ``interface``, an :class:`Interface`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from guesthouse.calls import Call, Outcome
+from guesthouse.engine import HostFunction, Instance, Module, ModuleInfo, Template
+from guesthouse.limits import Limits
+from guesthouse.registry import Links
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """How a WASI command is run; the payload of a call made by ``guest.run``.
+
+    Attributes:
+        args: arguments after the program's own name.
+        stdin: bytes, or the number of a host file descriptor to read from.
+        env: environment, nothing of the host's own.
+        dirs: preopened directories, guest path to host path; a host path may end in ``:ro``.
+        stdout, stderr: ``None`` captures; a descriptor number or a callable taking bytes receives at once.
+        options: further options that an interface understands (``net``, ``tty``, …).
+    """
+
+    args: Sequence[str] = ()
+    stdin: bytes | int = b""
+    env: Mapping[str, str] = field(default_factory=dict)
+    dirs: Mapping[str, str] = field(default_factory=dict)
+    stdout: int | Callable[[bytes], object] | None = None
+    stderr: int | Callable[[bytes], object] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LoadedGuest(Protocol):
+    """A guest as its interfaces see it; the host's :class:`guesthouse.Guest`.
+
+    Attributes:
+        name, tenant: who it is.
+        module: the compiled module; ``info`` what it declares.
+        links: what answers each of its imports.
+        granted: the capabilities it was granted.
+        config: the free-form configuration it was loaded with.
+        limits: what each of its calls may use.
+        options: further options of ``host.load`` that an interface understands.
+        template: what instances are opened from; ``None`` for a module that imports a shared memory,
+            which is linked anew for each process.
+    """
+
+    name: str
+    tenant: str
+    module: Module
+    info: ModuleInfo
+    links: Links
+    granted: frozenset[str]
+    config: Mapping[str, Any]
+    limits: Limits
+    options: Mapping[str, Any]
+    template: Template | None
+
+    def service(self, name: str) -> Any:
+        """Return a resource of the host, such as ``state``; made on first use.
+
+        Raises:
+            ResourceError: the host has no such resource.
+        """
+
+    def open(self, call: Call | None, template: Template | None = None) -> Instance:
+        """Open an instance under this guest's limits and the call's deadline, with all interfaces bound.
+
+        Nothing of the guest has run; the caller starts it, and hands it to :meth:`dismiss` in the end.
+        """
+
+    def dismiss(self, instance: Instance, call: Call | None) -> None:
+        """Release what the interfaces attached, note what the instance cost, and close it."""
+
+
+class GuestSide:
+    """One interface's part in one guest; made by :meth:`Interface.attach`.
+
+    Args:
+        guest: the guest.
+    """
+
+    def __init__(self, guest: LoadedGuest) -> None:
+        self.guest = guest
+
+    def bind(self, instance: Instance, call: Call | None) -> None:
+        """Attach native state to an instance that was opened and has not been started."""
+
+    def release(self, instance: Instance, call: Call | None) -> None:
+        """Let go of what :meth:`bind` attached; called once, on every path, before the store is dropped."""
+
+    def run(self, instance: Instance, call: Call) -> Outcome:
+        """Run one call in a fresh, started instance; only for the interface that owns the guest.
+
+        Raises:
+            CallError: the call ended without a result.
+        """
+        raise NotImplementedError(f"{type(self).__name__} runs no guests")
+
+    def serve(self, call: Call) -> Outcome:
+        """Run one call: in a fresh instance, unless the interface keeps guests resident.
+
+        Raises:
+            CallError: the call ended without a result.
+        """
+        instance = self.guest.open(call)
+        try:
+            instance.start()
+            return self.run(instance, call)
+        finally:
+            self.guest.dismiss(instance, call)
+
+    def close(self) -> None:
+        """The guest is being unloaded: end what is resident."""
+
+
+class Interface(Protocol):
+    """One family of imports and exports.
+
+    Attributes:
+        name: such as ``wasi``; granting it grants all of its capabilities.
+        functions: the rows of its table.
+    """
+
+    name: str
+    functions: tuple[HostFunction, ...]
+
+    def owns(self, info: ModuleInfo) -> bool:
+        """Say whether this interface's guest side runs such a module."""
+
+    def attach(self, guest: LoadedGuest) -> GuestSide:
+        """Make the guest side for a guest that imports from this interface or is owned by it.
+
+        Raises:
+            LoadError: the module or its configuration does not fit the interface.
+        """
