@@ -1,10 +1,35 @@
 """Guesthouse: one WebAssembly host for guests of five interfaces.  See docs/architecture.md."""
 
+from guesthouse.calls import Call, Outcome, Receipt, Result
 from guesthouse.capabilities import Capability, capability, f32, f64, host_function, i32, i64, s32, s64
+from guesthouse.errors import (
+    CallError,
+    Cancelled,
+    DeadlineExceeded,
+    Error,
+    GuestFailed,
+    InvalidModule,
+    LoadError,
+    ManifestError,
+    MemoryLimit,
+    MissingImports,
+    NotFound,
+    OutOfFuel,
+    OutputLimit,
+    ResourceError,
+    Trap,
+    UnknownCapability,
+    WrongImportType,
+)
+from guesthouse.guest import Exit, Guest
+from guesthouse.host import Host
 from guesthouse.limits import Limits
 from guesthouse.registry import Registry
 
 __all__ = [
-    "Capability", "Limits", "Registry", "capability", "f32", "f64", "host_function", "i32", "i64",
-    "s32", "s64",
+    "Call", "Capability", "Exit", "Guest", "Host", "Limits", "Outcome", "Receipt", "Registry", "Result",
+    "capability", "f32", "f64", "host_function", "i32", "i64", "s32", "s64",
+    "CallError", "Cancelled", "DeadlineExceeded", "Error", "GuestFailed", "InvalidModule", "LoadError",
+    "ManifestError", "MemoryLimit", "MissingImports", "NotFound", "OutOfFuel", "OutputLimit", "ResourceError",
+    "Trap", "UnknownCapability", "WrongImportType",
 ]  # fmt: skip

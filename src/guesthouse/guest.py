@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guesthouse.calls import Call, Outcome, Result
-from guesthouse.engine import Instance, Module, ModuleInfo, Template
+from guesthouse.engine import Instance, Module, Template
 from guesthouse.errors import CallError, DeadlineExceeded
 from guesthouse.interfaces import Command, GuestSide, Interface
 from guesthouse.limits import Limits
@@ -56,7 +56,7 @@ class Guest:
         interfaces: Sequence[Interface],
     ) -> None:
         self.host, self.name, self.tenant = host, name, tenant
-        self.module, self.links, self.granted = module, links, granted
+        self.module, self.info, self.links, self.granted = module, module.info, links, granted
         self.config, self.limits, self.options = config, limits, options
         shared = any(memory.shared for memory in module.info.memories)
         self.template: Template | None = None if shared else module.link(links)
@@ -64,11 +64,6 @@ class Guest:
         self.owner: GuestSide = interfaces[0].attach(self)
         self.sides = (self.owner, *(interface.attach(self) for interface in interfaces[1:]))
         self._denied = {f"{own}.{function}": capability for own, function, capability in links.denied}
-
-    @property
-    def info(self) -> ModuleInfo:
-        """What the module declares."""
-        return self.module.info
 
     # -- calling it
 

@@ -72,7 +72,7 @@ class Host:
         limits: Limits | None = None,
         tenants: Mapping[str, Limits] | None = None,
         workers: int | None = None,
-        cache: Path | str | None | bool = None,
+        cache: Path | str | bool | None = None,
         engine: Engine | None = None,
         **resources: Any,
     ) -> None:

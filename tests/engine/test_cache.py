@@ -12,6 +12,9 @@ from guesthouse.errors import InvalidModule, LoadError
 
 WASM = wat_to_wasm('(module (func (export "f") (result i32) i32.const 41))')
 
+#: One function of type () -> (), whose body leaves a number on the stack.
+WRONG_BODY = bytes.fromhex("0061736d01000000010401600000030201000a0601040041000b")
+
 
 @pytest.fixture
 def directory(tmp_path):
@@ -151,9 +154,7 @@ def test_progress_is_reported_while_compiling(directory):
 
 def test_an_invalid_body_is_refused_by_the_engine_with_its_words(engine):
     with pytest.raises(InvalidModule, match="type mismatch"):
-        engine.compile(
-            bytes.fromhex("0061736d01000000010401600000030201000a050103004100" + "0b").replace(b"", b"")
-        )
+        engine.compile(WRONG_BODY)
 
 
 def test_a_module_too_large_for_the_pool_runs_outside_it(engine):

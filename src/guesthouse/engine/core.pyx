@@ -691,6 +691,8 @@ cdef int pack(val_t* values, str params, tuple args, str name) except -1:
     cdef Py_ssize_t i
     for i, kind in enumerate(params):
         value = args[i]
+        if kind not in "iIfF":
+            raise TypeError(f"{name}: parameter {i} is of a type that the host cannot pass ({kind!r})")
         try:
             if kind == "i":
                 values[i].i64 = <int64_t><uint32_t>(value & 0xFFFFFFFF)
@@ -699,10 +701,8 @@ cdef int pack(val_t* values, str params, tuple args, str name) except -1:
             elif kind == "f":
                 values[i].u64 = 0
                 values[i].f32 = value
-            elif kind == "F":
-                values[i].f64 = value
             else:
-                raise TypeError(f"{name}: parameter {i} is of a type that the host cannot pass ({kind!r})")
+                values[i].f64 = value
         except TypeError as error:
             raise TypeError(f"{name}: argument {i} must be a number, not {type(value).__name__}") from error
     return 0
