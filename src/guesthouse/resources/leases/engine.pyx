@@ -447,8 +447,12 @@ cdef class LeaseEngine:
                 self.tearing_down += 1
         return lease
 
-    def carve(self, str key, amount):
-        """Take an extent out of the pool for good, under a name: where it begins. It is journaled as a note."""
+    def carve(self, str key, amount, copy_from=None):
+        """Take an extent out of the pool for good, under a name: where it begins. It is journaled as a note.
+
+        Args:
+            copy_from: start and units of an extent whose contents it gets before the note is written.
+        """
         with self.lock:
             units = self.backing.units(amount)
             start = self.backing.reserve(units)
@@ -456,6 +460,8 @@ cdef class LeaseEngine:
                 raise LeaseError(CAPACITY_EXCEEDED, f"no room for {amount}", resource=self.kind)
             self.backing.admit(start, units, self.generation)
             self.generation += 1
+            if copy_from is not None:
+                self.backing.copy(copy_from[0], start, copy_from[1])
             self.note(key, (start, units, amount))
             return start
 
