@@ -143,7 +143,9 @@ class Pair:
             assert (answer.status, answer.expires_at) == (twin.status, twin.expires)
 
     def renew(self, tenant: str, key: int, ttl: int) -> None:
-        assert status_of(self.leases.renew, tenant, self.id_of(key), ttl) == self.model.renew(tenant, key, ttl)
+        assert status_of(self.leases.renew, tenant, self.id_of(key), ttl) == self.model.renew(
+            tenant, key, ttl
+        )
 
     def free(self, tenant: str, key: int) -> None:
         got = status_of(self.leases.free, tenant, self.id_of(key)) or 0

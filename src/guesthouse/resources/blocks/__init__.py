@@ -1,0 +1,1 @@
+"""512-byte blocks to lease, and tenants' devices (spec fabric.md 5)."""

@@ -29,11 +29,13 @@ cdef extern from *:
     #endif
     #include <fcntl.h>
     #include <linux/falloc.h>
+    #include <unistd.h>
     static int gh_punch(int fd, long long start, long long length) {
         return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start, length);
     }
     """
     int gh_punch(int fd, long long start, long long length) nogil
+    int close(int fd) nogil
 
 SYNC_POLICIES = {"none": SYNC_NONE, "interval": SYNC_INTERVAL, "each": SYNC_EACH}
 CHUNK = 1 << 20
@@ -80,7 +82,10 @@ cdef class BlockPool:
 
     def __dealloc__(self):
         device_drop(&self.device)
-        self.close()
+        if self.fd >= 0:
+            close(self.fd)
+        if self.plain >= 0:
+            close(self.plain)
 
     @property
     def is_direct(self):

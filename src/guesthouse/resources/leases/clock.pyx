@@ -73,6 +73,9 @@ cdef class LeaseClock:
     def watch(self, callback):
         """Have `callback()` run before the clock is moved by hand; a real clock never is."""
 
+    def unwatch(self, callback):
+        """End what `watch` began."""
+
 
 cdef class VirtualClock(LeaseClock):
     """A clock that moves only by :meth:`set` and :meth:`advance`.
@@ -106,3 +109,7 @@ cdef class VirtualClock(LeaseClock):
     def watch(self, callback):
         """Have `callback()` run before and after each change."""
         self.watchers.append(callback)
+
+    def unwatch(self, callback):
+        """End what `watch` began."""
+        self.watchers.remove(callback)

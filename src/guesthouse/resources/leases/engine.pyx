@@ -265,9 +265,12 @@ cdef class LeaseEngine:
     def close(self):
         """Close the journal; leases stay as they are."""
         with self.lock:
-            if not self.closed and self.journal is not None:
-                self.journal.close()
+            if self.closed:
+                return
             self.closed = True
+            self.clock.unwatch(self.reap)
+            if self.journal is not None:
+                self.journal.close()
 
     def __len__(self):
         return self.active

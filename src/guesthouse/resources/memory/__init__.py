@@ -1,0 +1,1 @@
+"""Byte-addressed memory to lease (spec fabric.md 4)."""

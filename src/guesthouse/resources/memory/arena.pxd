@@ -29,6 +29,7 @@ cdef class MemoryPool:
     cdef uint64_t* generations
     cdef readonly int fd
     cdef readonly object size       # pages
+    cdef uint64_t length            # bytes
     cdef Extents extents
     cdef uint64_t touched           # pages below this one have been in use
 

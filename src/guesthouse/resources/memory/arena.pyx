@@ -33,11 +33,13 @@ cdef extern from *:
     #endif
     #include <fcntl.h>
     #include <linux/falloc.h>
+    #include <unistd.h>
     static int gh_punch(int fd, long long start, long long length) {
         return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start, length);
     }
     """
     int gh_punch(int fd, long long start, long long length) nogil
+    int close(int fd) nogil
 
 cdef enum:
     PAGE = 4096
@@ -84,6 +86,7 @@ cdef class MemoryPool:
 
     def __cinit__(self, size):
         self.size = -(-size // PAGE)
+        self.length = self.size * PAGE
         self.fd = os.memfd_create("guesthouse-memory", os.MFD_CLOEXEC)
         os.ftruncate(self.fd, self.size * PAGE)
         self.base = <uint8_t*>mmap(NULL, self.size * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
@@ -95,8 +98,8 @@ cdef class MemoryPool:
 
     def __dealloc__(self):
         if self.base != NULL and self.base != MAP_FAILED:
-            munmap(self.base, self.size * PAGE)
-            os.close(self.fd)
+            munmap(self.base, self.length)
+            close(self.fd)
         free(self.generations)
 
     def units(self, amount):

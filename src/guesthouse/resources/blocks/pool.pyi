@@ -1,0 +1,43 @@
+import os
+
+from guesthouse.resources.leases.clock import LeaseClock
+from guesthouse.resources.leases.contract import Backing
+from guesthouse.resources.leases.engine import LeaseEngine
+
+class BlockPool(Backing):
+    fd: int
+    plain: int
+    is_device: bool
+    def __init__(
+        self, path: str | os.PathLike[str] | None, blocks: int, *, direct: bool = False, sync: str = "none"
+    ) -> None: ...
+    @property
+    def is_direct(self) -> bool: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+class Volume:
+    @property
+    def blocks(self) -> int: ...
+
+class Blocks:
+    pool: BlockPool
+    leases: LeaseEngine
+    def __init__(
+        self,
+        clock: LeaseClock,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        blocks: int = ...,
+        pool: int = ...,
+        direct: bool = False,
+        sync: str = "none",
+        journal: str | os.PathLike[str] | None = None,
+    ) -> None: ...
+    def volume(self, tenant: str) -> Volume: ...
+    def truncate(self, tenant: str, blocks: int) -> Volume: ...
+    def read(self, tenant: str, id: int, lba: int) -> bytes: ...
+    def write(self, tenant: str, id: int, lba: int, data: bytes) -> None: ...
+    def read_device(self, tenant: str, lba: int) -> bytes: ...
+    def write_device(self, tenant: str, lba: int, data: bytes) -> None: ...
+    def close(self) -> None: ...

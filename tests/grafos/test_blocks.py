@@ -1,0 +1,160 @@
+"""Block pools: files that stay sparse, devices that persist, sync policies, direct I/O (spec fabric.md 5 and 10)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guesthouse.errors import ResourceError
+from guesthouse.resources.blocks.pool import Blocks
+from guesthouse.resources.leases.clock import VirtualClock
+from guesthouse.resources.leases.status import LeaseError
+
+BLOCK = bytes(range(256)) * 2
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+def refusal(call: Any, *args: Any) -> int:
+    with pytest.raises(LeaseError) as caught:
+        call(*args)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["buffered", "direct"])
+@pytest.mark.parametrize("sync", ["none", "interval", "each"])
+def test_case_18_blocks_and_leases_survive_a_restart_and_the_file_stays_sparse(
+    tmp_path: Path, clock: VirtualClock, sync: str, direct: bool
+) -> None:
+    path = tmp_path / "pool.blk"
+    options: dict[str, Any] = {"blocks": 1024, "pool": 1 << 21, "sync": sync, "direct": direct}
+    blocks = Blocks(clock, path, **options)
+    lease, ended = blocks.leases.grant("t", 100, 600), blocks.leases.grant("t", 100, 10)
+    blocks.write("t", lease.id, 99, BLOCK)
+    blocks.write("t", ended.id, 0, BLOCK)
+    blocks.write_device("t", 1023, BLOCK)
+    blocks.close()
+
+    clock.advance(60)
+    blocks = Blocks(clock, path, **options)
+    assert blocks.read("t", lease.id, 99) == BLOCK
+    assert blocks.read("t", lease.id, 98) == bytes(512)
+    assert blocks.read_device("t", 1023) == BLOCK
+    assert blocks.leases.query("t", lease.id).status == 0
+    assert refusal(blocks.read, "t", ended.id, 0) == -2
+    rest = blocks.leases.grant("t", 1024 - 100, 600)
+    assert all(blocks.read("t", rest.id, lba) == bytes(512) for lba in range(924))
+    assert refusal(blocks.leases.grant, "t", 1, 600) == -4
+    status = os.stat(path)
+    assert status.st_size == 1 << 30
+    assert status.st_blocks * 512 < 1 << 20
+    blocks.close()
+
+
+def test_freed_blocks_give_their_space_back(tmp_path: Path, clock: VirtualClock) -> None:
+    blocks = Blocks(clock, tmp_path / "pool", blocks=8192)
+    lease = blocks.leases.grant("t", 8192, 60)
+    for lba in range(8192):
+        blocks.write("t", lease.id, lba, BLOCK)
+    os.fsync(blocks.pool.plain)
+    assert os.stat(tmp_path / "pool").st_blocks >= 8192
+    blocks.leases.free("t", lease.id)
+    assert os.stat(tmp_path / "pool").st_blocks < 1024
+    blocks.close()
+
+
+def test_an_unscrubbed_extent_of_the_past_is_never_handed_out(tmp_path: Path, clock: VirtualClock) -> None:
+    """Somebody wrote into the pool file while no host ran: a new lease reads zeros all the same."""
+    path = tmp_path / "pool"
+    Blocks(clock, path, blocks=1024).close()
+    with path.open("r+b") as file:
+        for at in range(0, 1 << 20, 4096):
+            file.seek(at)
+            file.write(b"\xee" * 4096)
+    blocks = Blocks(clock, path, blocks=1024)
+    lease = blocks.leases.grant("t", 1024, 60)
+    assert all(blocks.read("t", lease.id, lba) == bytes(512) for lba in range(1024))
+    blocks.close()
+
+
+def test_bounds_and_refusals(clock: VirtualClock) -> None:
+    blocks = Blocks(clock, blocks=64)
+    lease = blocks.leases.grant("t", 3, 60)
+    for lba in (3, 4, 2**63, 2**64 - 1):
+        assert refusal(blocks.read, "t", lease.id, lba) == -4
+        assert refusal(blocks.write, "t", lease.id, lba, BLOCK) == -4
+    assert refusal(blocks.read_device, "t", 64) == -4
+    assert refusal(blocks.read, "other", lease.id, 0) == -8
+    blocks.close()
+
+
+def test_tenants_have_devices_of_their_own(clock: VirtualClock) -> None:
+    blocks = Blocks(clock, blocks=64)
+    blocks.write_device("a", 0, BLOCK)
+    assert blocks.read_device("b", 0) == bytes(512)
+    assert blocks.read_device("a", 0) == BLOCK
+    blocks.close()
+
+
+def test_a_device_grows_with_its_quota_and_keeps_its_bytes(tmp_path: Path, clock: VirtualClock) -> None:
+    for size in (64, 640, 32, 640):
+        blocks = Blocks(clock, tmp_path / "pool", blocks=size)
+        volume = blocks.volume("t")
+        assert volume.blocks == size
+        if size == 64:
+            blocks.write_device("t", 63, BLOCK)
+        elif size == 32:
+            assert refusal(blocks.read_device, "t", 63) == -4
+        else:
+            assert blocks.read_device("t", 63) == BLOCK
+            assert blocks.read_device("t", 639) == bytes(512)
+        blocks.close()
+
+
+def test_two_hosts_cannot_use_one_pool(tmp_path: Path, clock: VirtualClock) -> None:
+    blocks = Blocks(clock, tmp_path / "pool")
+    with pytest.raises(ResourceError, match="in use by another process"):
+        Blocks(clock, tmp_path / "pool")
+    blocks.close()
+    Blocks(clock, tmp_path / "pool").close()
+
+
+def test_direct_io_is_used_where_the_file_system_can(tmp_path: Path, clock: VirtualClock) -> None:
+    blocks = Blocks(clock, tmp_path / "pool", direct=True)
+    if not blocks.pool.is_direct:
+        pytest.skip("this file system has no direct I/O")
+    lease = blocks.leases.grant("t", 8, 60)
+    for lba in range(8):
+        blocks.write("t", lease.id, lba, bytes([lba]) * 512)
+    blocks.close()
+    blocks = Blocks(clock, tmp_path / "pool")
+    assert [blocks.read("t", lease.id, lba)[0] for lba in range(8)] == list(range(8))
+    blocks.close()
+
+
+def test_a_block_is_read_whole_while_others_write_it(clock: VirtualClock) -> None:
+    import threading
+
+    blocks = Blocks(clock, blocks=64)
+    lease = blocks.leases.grant("t", 8, 60)
+    stop = threading.Event()
+
+    def write(value: int) -> None:
+        while not stop.is_set():
+            blocks.write("t", lease.id, 3, bytes([value]) * 512)
+
+    threads = [threading.Thread(target=write, args=(value,)) for value in (1, 2)]
+    for thread in threads:
+        thread.start()
+    torn = sum(len(set(blocks.read("t", lease.id, 3))) != 1 for _ in range(5000))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert torn == 0
+    blocks.close()

@@ -1,0 +1,66 @@
+"""A million lease lives with poison patterns: no tenant ever sees a foreign byte (DESIGN section 8)."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from guesthouse.resources.blocks.pool import Blocks
+from guesthouse.resources.leases.clock import VirtualClock
+from guesthouse.resources.memory.arena import Memory
+
+LIVES = int(os.environ.get("GUESTHOUSE_LEASE_LIVES", "1000000"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_million_lives_of_memory_leases_see_no_foreign_byte() -> None:
+    rng = random.Random(6)
+    clock = VirtualClock()
+    memory = Memory(clock, arena=1 << 22, pool=1 << 23)
+    grant, free, read, write = memory.leases.grant, memory.leases.free, memory.read, memory.write
+    tenants = ("red", "green", "blue")
+    held: list[tuple[str, int, int]] = []
+    sizes = (1, 17, 4095, 4096, 4097, 9000, 70_000)
+    for life in range(LIVES):
+        tenant = tenants[life % 3]
+        size = sizes[0 if rng.random() < 0.9 else rng.randrange(len(sizes))] + rng.randrange(64)
+        lease = grant(tenant, size, 1 + life % 50)
+        at = rng.randrange(size)
+        assert read(tenant, lease.id, at, min(64, size - at)) == bytes(min(64, size - at))
+        assert read(tenant, lease.id, max(0, size - 16), min(16, size)) == bytes(min(16, size))
+        write(tenant, lease.id, 0, b"\xa5" * min(size, 256))
+        write(tenant, lease.id, size - 1, b"\xa5")
+        held.append((tenant, lease.id, size))
+        if len(held) > 40:
+            tenant, id, _ = held.pop(rng.randrange(len(held)))
+            if memory.leases.query(tenant, id).status == 0:
+                free(tenant, id)
+        if life % 100 == 0:
+            clock.advance(1)
+    memory.close()
+
+
+def test_lives_of_block_leases_see_no_foreign_byte(tmp_path_factory: pytest.TempPathFactory) -> None:
+    rng = random.Random(7)
+    clock = VirtualClock()
+    blocks = Blocks(clock, tmp_path_factory.mktemp("pool") / "pool", blocks=512, pool=1 << 11)
+    blocks.leases.journal.durable = False  # the device's speed is not what is tested
+    held: list[tuple[str, int]] = []
+    for life in range(3000):
+        tenant = ("red", "blue")[life % 2]
+        count = rng.randrange(1, 20)
+        lease = blocks.leases.grant(tenant, count, 1 + life % 20)
+        assert all(blocks.read(tenant, lease.id, lba) == bytes(512) for lba in range(count))
+        for lba in range(count):
+            blocks.write(tenant, lease.id, lba, b"\x5a" * 512)
+        held.append((tenant, lease.id))
+        if len(held) > 10:
+            tenant, id = held.pop(rng.randrange(len(held)))
+            if blocks.leases.query(tenant, id).status == 0:
+                blocks.leases.free(tenant, id)
+        if life % 7 == 0:
+            clock.advance(1)
+    blocks.close()
