@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -30,15 +31,15 @@ def live(path: Path, seed: int, report: int) -> None:
             os.write(report, EVENT.pack(b"g", lease.id, 0, 0))
             held.append(lease.id)
         elif choice < 0.25 and len(held) > 2:
-            id = held.pop(rng.randrange(len(held)))
-            os.write(report, EVENT.pack(b"e", id, 0, 0))  # ended, or about to
-            blocks.leases.free("t", id)
-            os.write(report, EVENT.pack(b"f", id, 0, 0))
+            ident = held.pop(rng.randrange(len(held)))
+            os.write(report, EVENT.pack(b"e", ident, 0, 0))  # ended, or about to
+            blocks.leases.free("t", ident)
+            os.write(report, EVENT.pack(b"f", ident, 0, 0))
         else:
-            id, lba, value = rng.choice(held), rng.randrange(8), rng.randrange(1, 256)
-            os.write(report, EVENT.pack(b"b", id, lba, value))  # may or may not arrive
-            blocks.write("t", id, lba, bytes([value]) * 512)
-            os.write(report, EVENT.pack(b"w", id, lba, value))
+            ident, lba, value = rng.choice(held), rng.randrange(8), rng.randrange(1, 256)
+            os.write(report, EVENT.pack(b"b", ident, lba, value))  # may or may not arrive
+            blocks.write("t", ident, lba, bytes([value]) * 512)
+            os.write(report, EVENT.pack(b"w", ident, lba, value))
 
 
 @pytest.mark.slow
@@ -66,44 +67,42 @@ def test_a_hundred_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> N
         os.waitpid(child, 0)
         ending: set[int] = set()
         for at in range(0, len(events) // EVENT.size * EVENT.size, EVENT.size):
-            kind, id, lba, value = EVENT.unpack_from(events, at)
+            kind, ident, lba, value = EVENT.unpack_from(events, at)
             if kind == b"g":
-                state[id] = {}
+                state[ident] = {}
             elif kind == b"b":
-                state[id].setdefault(lba, {0}).add(value)
+                state[ident].setdefault(lba, {0}).add(value)
             elif kind == b"w":
-                state[id][lba] = {value}
+                state[ident][lba] = {value}
             elif kind == b"e":
-                ending.add(id)
+                ending.add(ident)
             elif kind == b"f":
-                gone.add(id)
-                del state[id]
+                gone.add(ident)
+                del state[ident]
         check(path, state, gone, ending)
 
 
 def check(path: Path, state: dict[int, dict[int, set[int]]], gone: set[int], ending: set[int]) -> None:
     blocks = Blocks(VirtualClock(), path, blocks=4096, pool=1 << 16)
     known = {lease.id: lease for lease in blocks.leases.held_by("t")}
-    for id in gone & known.keys():
-        assert known[id].status == 2, "a freed lease came back"
-    for id in list(state):
-        assert id in known, "an acknowledged lease is gone"
-        if known[id].status != 0:
-            assert id in ending, "a lease ended by itself"
-            del state[id]
-            gone.add(id)
+    for ident in gone & known.keys():
+        assert known[ident].status == 2, "a freed lease came back"
+    for ident in list(state):
+        assert ident in known, "an acknowledged lease is gone"
+        if known[ident].status != 0:
+            assert ident in ending, "a lease ended by itself"
+            del state[ident]
+            gone.add(ident)
             continue
         for lba in range(8):
-            data = blocks.read("t", id, lba)
-            values = state[id].get(lba, {0})
+            data = blocks.read("t", ident, lba)
+            values = state[ident].get(lba, {0})
             assert data[0] in values and len(set(data)) == 1, (lba, data[0], values)
-            state[id][lba] = {data[0]}
+            state[ident][lba] = {data[0]}
     for lease in known.values():  # granted, but the kill came before the report
         if lease.status == 0 and lease.id not in state:
             state[lease.id] = {}
             assert all(blocks.read("t", lease.id, lba) == bytes(512) for lba in range(8))
     spans = sorted((lease.start, lease.start + lease.units) for lease in known.values() if lease.status == 0)
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False)), (
-        "extents overlap"
-    )
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans)), "extents overlap"
     blocks.close()

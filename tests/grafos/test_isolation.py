@@ -35,9 +35,9 @@ def test_a_million_lives_of_memory_leases_see_no_foreign_byte() -> None:
         write(tenant, lease.id, size - 1, b"\xa5")
         held.append((tenant, lease.id, size))
         if len(held) > 40:
-            tenant, id, _ = held.pop(rng.randrange(len(held)))
-            if memory.leases.query(tenant, id).status == 0:
-                free(tenant, id)
+            tenant, ident, _ = held.pop(rng.randrange(len(held)))
+            if memory.leases.query(tenant, ident).status == 0:
+                free(tenant, ident)
         if life % 100 == 0:
             clock.advance(1)
     memory.close()
@@ -58,9 +58,9 @@ def test_lives_of_block_leases_see_no_foreign_byte(tmp_path_factory: pytest.Temp
             blocks.write(tenant, lease.id, lba, b"\x5a" * 512)
         held.append((tenant, lease.id))
         if len(held) > 10:
-            tenant, id = held.pop(rng.randrange(len(held)))
-            if blocks.leases.query(tenant, id).status == 0:
-                blocks.leases.free(tenant, id)
+            tenant, ident = held.pop(rng.randrange(len(held)))
+            if blocks.leases.query(tenant, ident).status == 0:
+                blocks.leases.free(tenant, ident)
         if life % 7 == 0:
             clock.advance(1)
     blocks.close()

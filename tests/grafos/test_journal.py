@@ -84,7 +84,7 @@ def test_memory_leases_answer_as_revoked_after_a_restart(tmp_path: Path) -> None
     memory.close()
 
     memory = Memory(clock, journal=Journal(tmp_path / "j"))
-    assert [memory.leases.query("t", id).status for id in (lease.id, freed.id)] == [2, 2]
+    assert [memory.leases.query("t", ident).status for ident in (lease.id, freed.id)] == [2, 2]
     with pytest.raises(LeaseError) as caught:
         memory.read("t", lease.id, 0, 1)
     assert caught.value.code == -6

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.grafos.model import Model
 
 from guesthouse.resources.blocks.pool import Blocks
 from guesthouse.resources.leases.clock import VirtualClock
 from guesthouse.resources.leases.status import LeaseError
 from guesthouse.resources.memory.arena import Memory
-
-from tests.grafos.model import Model
 
 QUOTA = 4096
 TENANTS = ("red", "blue")
@@ -49,11 +48,11 @@ class BytesOfMemory:
     def __init__(self, directory: Path, clock: VirtualClock) -> None:
         self.resource = Memory(clock, arena=QUOTA, pool=1 << 24)
 
-    def write(self, tenant: str, id: int, first: int, values: bytes) -> None:
-        self.resource.write(tenant, id, first, values)
+    def write(self, tenant: str, ident: int, first: int, values: bytes) -> None:
+        self.resource.write(tenant, ident, first, values)
 
-    def read(self, tenant: str, id: int, first: int, count: int) -> bytes:
-        data: bytes = self.resource.read(tenant, id, first, count)
+    def read(self, tenant: str, ident: int, first: int, count: int) -> bytes:
+        data: bytes = self.resource.read(tenant, ident, first, count)
         return data
 
 
@@ -61,7 +60,7 @@ class BlocksInMemory:
     """A lease's blocks are its cells; each holds one value, repeated."""
 
     default = 128
-    options: dict[str, Any] = {}
+    options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, directory: Path, clock: VirtualClock) -> None:
         self.resource = Blocks(clock, self.path(directory), blocks=QUOTA, pool=1 << 17, **self.options)
@@ -69,19 +68,19 @@ class BlocksInMemory:
     def path(self, directory: Path) -> Path | None:
         return None
 
-    def write(self, tenant: str, id: int, first: int, values: bytes) -> None:
-        self.probe(tenant, id, first, len(values))
+    def write(self, tenant: str, ident: int, first: int, values: bytes) -> None:
+        self.probe(tenant, ident, first, len(values))
         for at, value in enumerate(values, first):
-            self.resource.write(tenant, id, at, bytes([value]) * 512)
+            self.resource.write(tenant, ident, at, bytes([value]) * 512)
 
-    def read(self, tenant: str, id: int, first: int, count: int) -> bytes:
-        self.probe(tenant, id, first, count)
-        blocks = [self.resource.read(tenant, id, at) for at in range(first, first + count)]
+    def read(self, tenant: str, ident: int, first: int, count: int) -> bytes:
+        self.probe(tenant, ident, first, count)
+        blocks = [self.resource.read(tenant, ident, at) for at in range(first, first + count)]
         assert all(block == block[:1] * 512 for block in blocks), "a block of two writes"
         return bytes(block[0] for block in blocks)
 
-    def probe(self, tenant: str, id: int, first: int, count: int) -> None:
-        if first + count > self.resource.leases.usable(tenant, id).capacity:
+    def probe(self, tenant: str, ident: int, first: int, count: int) -> None:
+        if first + count > self.resource.leases.usable(tenant, ident).capacity:
             raise LeaseError(-4)
 
 
@@ -95,7 +94,7 @@ class BlocksInFile(BlocksInMemory):
 class BlocksDirect(BlocksInFile):
     """The same past the page cache."""
 
-    options = {"direct": True}
+    options: ClassVar[dict[str, Any]] = {"direct": True}
 
 
 def status_of(call: Any, *args: Any) -> Any:

@@ -76,10 +76,10 @@ def test_ids_of_others_unknown_ids_and_forgotten_ids_look_the_same(
     clock.advance(3600)
     assert memory.leases.query("t", lease.id).status == 2
     clock.advance(2)
-    for tenant, id in (("t", lease.id), ("other", lease.id), ("t", 12345), ("t", 0), ("t", 2**64 - 1)):
-        assert refusal(memory.leases.query, tenant, id) == -8
-        assert refusal(memory.read, tenant, id, 0, 0) == -8
-        assert refusal(memory.leases.free, tenant, id) == -8
+    for tenant, ident in (("t", lease.id), ("other", lease.id), ("t", 12345), ("t", 0), ("t", 2**64 - 1)):
+        assert refusal(memory.leases.query, tenant, ident) == -8
+        assert refusal(memory.read, tenant, ident, 0, 0) == -8
+        assert refusal(memory.leases.free, tenant, ident) == -8
 
 
 def test_at_most_65536_ended_leases_are_remembered_and_the_oldest_go_first(memory: Memory) -> None:

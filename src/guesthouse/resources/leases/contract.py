@@ -24,8 +24,9 @@ class Backing(Protocol):
         """Take a contiguous extent: its start, or ``None`` when the pool has none."""
 
     def admit(self, start: int, units: int, generation: int) -> None:
-        """Prepare a reserved extent for a new holder: prove that it reads as zeros, and refuse from now on
-        whatever carries an older generation (spec fabric.md 8.9).
+        """Prepare a reserved extent for a new holder: prove that it reads as zeros.
+
+        From now on whatever carries an older generation is refused (spec fabric.md 8.9).
 
         Raises:
             Exception: it cannot be proven to be zero.

@@ -95,7 +95,7 @@ class Journal:
             _write(fd, _MAGIC + b"".join(frames))
             if self.durable:
                 os.fdatasync(fd)
-            os.rename(fresh, self.path)
+            fresh.replace(self.path)
         except BaseException:
             os.close(fd)
             raise

@@ -68,7 +68,7 @@ def recover(engine: Any, records: Iterable[tuple[Any, ...]], survives: bool) -> 
     claim_extents(engine, leases.values() if survives else ())
     now = engine.clock.now()
     unclean = []
-    for id, lease in sorted(leases.items(), key=lambda item: item[1].ended_at):
+    for ident, lease in sorted(leases.items(), key=lambda item: item[1].ended_at):
         if not survives:
             lease.held = False
             if lease.status in (ACTIVE, FENCED):
@@ -77,7 +77,7 @@ def recover(engine: Any, records: Iterable[tuple[Any, ...]], survives: bool) -> 
             lease.status, lease.ended_at = EXPIRED, lease.expires
         restored = engine.restore(
             lease.tenant,
-            id,
+            ident,
             lease.capacity,
             lease.start,
             lease.units,
