@@ -1,0 +1,110 @@
+"""The global tier: where pushed state lives, shared by all hosts of a cluster (faasm.md 4.1).
+
+A backend implements :class:`GlobalTier`; one behavioural suite (``tests/resources/state``) runs against
+all of them.  Names are pairs of tenant and key, never joined into one string, so that tenant ``a_b``
+with key ``c`` and tenant ``a`` with key ``b_c`` are different values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from guesthouse.resources.state.errors import StateError
+
+
+class GlobalTier(Protocol):
+    """Values and lists of all tenants. All methods are safe to call from several threads."""
+
+    def size(self, tenant: str, key: bytes) -> int | None:
+        """Return the size of a value in bytes, or ``None`` when there is none."""
+
+    def read(self, tenant: str, key: bytes, size: int, offset: int, into: memoryview) -> int | None:
+        """Copy ``len(into)`` bytes from ``offset`` on, all of one version.
+
+        Args:
+            tenant: whose value.
+            key: which value.
+            size: the size that the caller believes the value has.
+            offset: first byte.
+            into: writable bytes; untouched when there is no such value.
+
+        Returns:
+            The value's version, a number that grows with every write; ``None`` when there is no value.
+
+        Raises:
+            SizeMismatch: the value has another size.
+        """
+
+    def write(
+        self, tenant: str, key: bytes, size: int, runs: Iterable[tuple[int, memoryview]], quota: int
+    ) -> int:
+        """Write runs of bytes, all of them or none; creates the value (zeros elsewhere).
+
+        A value of size 0 takes any size. The first write fixes the size for everybody.
+
+        Args:
+            tenant: whose value.
+            key: which value.
+            size: bytes of the whole value.
+            runs: ``(offset, bytes)`` in ascending order, not overlapping, inside ``size``. They are
+                consumed once, and only until this returns.
+            quota: bytes that all values of the tenant together may have.
+
+        Returns:
+            The version that this write made.
+
+        Raises:
+            SizeMismatch: the value has another size; nothing was written.
+            QuotaExceeded: the tenant's values would be larger than ``quota``; nothing was written.
+        """
+
+    def delete(self, tenant: str, key: bytes) -> bool:
+        """Delete a value and the list of the same key; tells whether there was either."""
+
+    def append(self, tenant: str, key: bytes, element: bytes, quota: int) -> None:
+        """Append one element to the list of a key, atomically and in order of arrival (faasm.md 4.7).
+
+        Raises:
+            QuotaExceeded: the tenant's lists would hold more than ``quota`` bytes, counting each
+                element with 16 bytes of book-keeping.
+        """
+
+    def appended(self, tenant: str, key: bytes, count: int | None) -> list[bytes]:
+        """Return the first ``count`` elements (``None``: all), fewer when there are fewer."""
+
+    def clear(self, tenant: str, key: bytes) -> None:
+        """Empty the list of a key."""
+
+    def keys(self, tenant: str) -> list[bytes]:
+        """Return the keys of all values of a tenant, sorted."""
+
+    def close(self) -> None:
+        """Let go of files and connections; what was acknowledged stays."""
+
+
+#: Book-keeping bytes that each element of a list counts for, so that empty elements are bounded too.
+ELEMENT_COST = 16
+
+
+def open_tier(url: str) -> GlobalTier:
+    """Open an embedded global tier by URL.
+
+    Args:
+        url: ``memory://`` (gone with the process) or ``sqlite:///path`` (survives it); add
+            ``?durability=power`` to have every push survive a power failure, too.
+
+    Raises:
+        StateError: no embedded backend has this scheme.
+    """
+    from guesthouse.resources.state.memory import MemoryTier
+    from guesthouse.resources.state.sqlite import SqliteTier
+
+    scheme, _, rest = url.partition("://")
+    if scheme == "memory":
+        return MemoryTier()
+    if scheme == "sqlite":
+        path, _, options = rest.partition("?")
+        # sqlite:///relative and sqlite:////absolute, as others spell it
+        return SqliteTier(path.removeprefix("/"), power_safe="durability=power" in options)
+    raise StateError(f"no state backend for {url!r}; known here: memory://, sqlite:///path")
