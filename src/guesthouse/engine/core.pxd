@@ -202,11 +202,3 @@ cdef class Instance:
 
 # Claims one of the SLOTS for a capability, once per process, at import time.
 cpdef int claim_slot(str name) except -1
-
-# Conversions between Python numbers and raw cells, by type letters.
-cdef int pack(val_t* values, str params, tuple args, str name) except -1
-cdef object unpack(val_t* values, str results, str name)
-cdef object unpack_one(val_t* value, Py_UCS4 kind, str name)
-
-# The text of an engine error, which is freed.
-cdef str take_message(void* error)

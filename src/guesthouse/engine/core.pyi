@@ -3,7 +3,6 @@
 from typing import Any, Self
 
 WASM_STACK: int
-TRAP_REASONS: tuple[str, ...]
 
 def claim_slot(name: str) -> int: ...
 

@@ -9,9 +9,12 @@ from libc.string cimport memcpy, memset, strlen
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from guesthouse.engine cimport faults, ticker
-from guesthouse.engine.abi cimport api, bytes_t, frames_t, boxed_t
+from guesthouse.engine.abi cimport api, boxed_t
+from guesthouse.engine.traps cimport take_backtrace, take_message
+from guesthouse.engine.values cimport pack, unpack
 from guesthouse.errors import Cancelled, DeadlineExceeded, MemoryLimit, OutOfFuel, OutputLimit, Trap
 from guesthouse.engine.exits import Exit, OutOfBounds
+from guesthouse.engine.traps import TRAP_REASONS
 
 cdef extern from *:
     """
@@ -52,16 +55,8 @@ cdef enum:
 WASM_STACK = 512 * 1024
 cdef size_t STACK_NEEDED = 512 * 1024 + 256 * 1024
 
-#: Reasons of the engine's trap codes, in its own numbering.
-TRAP_REASONS = (
-    "call stack exhausted", "out of bounds memory access", "misaligned atomic access",
-    "out of bounds table access", "indirect call to null", "indirect call to a function of another type",
-    "integer overflow", "integer divide by zero", "invalid conversion to integer", "unreachable executed",
-    "interrupted", "out of fuel",
-)
 cdef enum:
     TRAP_OUT_OF_FUEL = 11
-    MAX_TABLE_ELEMENTS = 1000000
 
 _slots = {}
 
@@ -256,6 +251,14 @@ cdef void* on_epoch(void* context, void* data, uint64_t* delta, uint8_t* kind) n
 
 cdef class Attachment:
     """Native state that a capability keeps for one instance; the instance keeps it alive."""
+
+
+cdef class Function:
+    """An exported function of one instance, looked up once."""
+
+    cdef func_t handle
+    cdef str params
+    cdef str results
 
 
 cdef class Instance:
@@ -676,84 +679,3 @@ cdef class Instance:
 
     def __exit__(self, *exc):
         self.close()
-
-
-cdef class Function:
-    """An exported function of one instance, looked up once."""
-
-    cdef func_t handle
-    cdef str params
-    cdef str results
-
-
-cdef int pack(val_t* values, str params, tuple args, str name) except -1:
-    """Put Python numbers into raw cells."""
-    cdef Py_ssize_t i
-    for i, kind in enumerate(params):
-        value = args[i]
-        if kind not in "iIfF":
-            raise TypeError(f"{name}: parameter {i} is of a type that the host cannot pass ({kind!r})")
-        try:
-            if kind == "i":
-                values[i].i64 = <int64_t><uint32_t>(value & 0xFFFFFFFF)
-            elif kind == "I":
-                values[i].u64 = <uint64_t>(value & 0xFFFFFFFFFFFFFFFF)
-            elif kind == "f":
-                values[i].u64 = 0
-                values[i].f32 = value
-            else:
-                values[i].f64 = value
-        except TypeError as error:
-            raise TypeError(f"{name}: argument {i} must be a number, not {type(value).__name__}") from error
-    return 0
-
-
-cdef object unpack_one(val_t* value, Py_UCS4 kind, str name):
-    if kind == u"i":
-        return value.u32
-    if kind == u"I":
-        return value.u64
-    if kind == u"f":
-        return value.f32
-    if kind == u"F":
-        return value.f64
-    raise TypeError(f"{name} returns a type that the host cannot take ({kind!r})")
-
-
-cdef object unpack(val_t* values, str results, str name):
-    cdef Py_ssize_t i, n = len(results)
-    if n == 0:
-        return None
-    if n == 1:
-        return unpack_one(values, results[0], name)
-    return tuple([unpack_one(&values[i], results[i], name) for i in range(n)])
-
-
-cdef str take_message(void* error):
-    cdef bytes_t text
-    api.error_message(error, &text)
-    message = text.data[:text.size].decode("utf-8", "replace")
-    api.bytes_delete(&text)
-    api.error_delete(error)
-    return message
-
-
-cdef list take_backtrace(void* error, void* trap_):
-    """The guest's frames, innermost first, at most 32."""
-    cdef frames_t frames
-    cdef bytes_t* label
-    cdef size_t i
-    result = []
-    if trap_ != NULL:
-        api.trap_trace(trap_, &frames)
-    elif error != NULL:
-        api.error_trace(error, &frames)
-    else:
-        return result
-    for i in range(min(frames.size, <size_t>32)):
-        label = api.frame_function(frames.data[i])
-        name = label.data[:label.size].decode("utf-8", "replace") if label != NULL else None
-        offset = api.frame_offset(frames.data[i])
-        result.append(f"{name or f'function {api.frame_index(frames.data[i])}'} (+{offset:#x})")
-    api.frames_delete(&frames)
-    return result

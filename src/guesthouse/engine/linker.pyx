@@ -9,9 +9,10 @@ from libc.string cimport strlen
 
 from guesthouse.engine.abi cimport api, bytes_t
 from guesthouse.engine.core cimport (
-    ENDING_EXCEPTION, ENDING_EXIT, EXTERN_SHARED, Instance, OK, Record, TRAPPED, extern_t, native_t, take_message,
-    trap, unpack_one, val_t,
+    ENDING_EXCEPTION, ENDING_EXIT, EXTERN_SHARED, Instance, OK, Record, TRAPPED, extern_t, native_t, trap, val_t,
 )
+from guesthouse.engine.traps cimport take_message
+from guesthouse.engine.values cimport unpack_one
 from guesthouse.engine.functions import Constant, Native, Trapping, signature
 from guesthouse.engine.exits import Exit
 from guesthouse.errors import LoadError, MemoryLimit, WrongImportType

@@ -1,0 +1,3 @@
+# Types of the compiled module; its documentation is in traps.pyx.
+
+TRAP_REASONS: tuple[str, ...]
