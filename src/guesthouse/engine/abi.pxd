@@ -2,7 +2,7 @@
 """The functions of the engine's C interface that the hot paths use, resolved once at import."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from guesthouse.engine.core cimport val_t, item_t, func_t, extern_t, gh_instance
+from guesthouse.engine.record cimport val_t, item_t, func_t, extern_t, gh_instance
 
 ctypedef void (*finalizer_t)(void*) noexcept nogil
 ctypedef void* (*host_entry_t)(void* env, void* caller, val_t* args, size_t n) noexcept nogil

@@ -4,7 +4,8 @@
 from libc.stdint cimport uint32_t
 
 from guesthouse.engine.abi cimport api, bytes_t
-from guesthouse.engine.core cimport Instance, Record, func_t, pack, table_func, unpack, val_t
+from guesthouse.engine.core cimport Instance, Record, func_t, table_func, val_t
+from guesthouse.engine.values cimport pack, unpack
 
 cdef enum:
     MAX_VALUES = 24

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """Conversions between Python numbers and raw cells, by type letters; integers come back unsigned."""
 
-from guesthouse.engine.core cimport val_t
+from guesthouse.engine.record cimport val_t
 
 # Fills one cell per letter. TypeError names the function and the argument at fault.
 cdef int pack(val_t* values, str params, tuple args, str name) except -1

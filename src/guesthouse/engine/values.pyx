@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from guesthouse.engine.core cimport val_t
+from guesthouse.engine.record cimport val_t
 
 
 cdef int pack(val_t* values, str params, tuple args, str name) except -1:
