@@ -22,10 +22,12 @@ MAY_USE = {
 }
 
 
-#: Files that may be longer than 500 lines, and why.
-LONG = {
-    "src/guesthouse/engine/core.pyx",  # the functions of the record are inlined into one another
-    "src/guesthouse/calls/scheduler.py",  # one state machine
+#: Files that may be longer than 500 lines, and up to where: C functions that are inlined into one another
+#: have to share a file, and the scheduler is one state machine.
+CEILINGS = {
+    "src/guesthouse/engine/core.pyx": 800,
+    "src/guesthouse/interfaces/wasi/state.pyx": 560,
+    "src/guesthouse/calls/scheduler.py": 560,
 }
 
 
@@ -61,9 +63,13 @@ def test_cython_files_keep_to_the_layers(path):
 
 
 def test_no_module_is_too_long_to_live_in():
-    long = {
-        str(path.relative_to(ROOT)): lines
-        for path in SOURCE.rglob("*")
-        if path.suffix in {".py", ".pyx", ".pxd"} and (lines := len(path.read_text().splitlines())) > 500
-    }
-    assert set(long) <= LONG, long
+    for path in SOURCE.rglob("*"):
+        if path.suffix in {".py", ".pyx", ".pxd"}:
+            name = str(path.relative_to(ROOT))
+            assert len(path.read_text().splitlines()) <= CEILINGS.get(name, 500), name
+
+
+def test_nothing_below_the_top_leans_on_the_public_face():
+    for path in SOURCE.rglob("*.py"):
+        if path.relative_to(SOURCE / "guesthouse").parts[0] not in {"cli", "server", "demo", "__init__.py"}:
+            assert "guesthouse" not in imported(path), path
