@@ -27,7 +27,7 @@ def conf_flag(call: Call, key: int) -> int:
 
 def backtrace(call: Call, depth: int) -> None:
     """Log which calls led here; the guest's own frames are in the trap of a call that fails."""
-    chain = []
+    chain: list[str] = []
     each: Call | None = call
     while each is not None and len(chain) < 64:
         chain.append(f"{each.guest}#{each.id}")

@@ -19,7 +19,7 @@ cdef int read_input(Record* record, val_t* args, void* env) noexcept nogil:
     cdef uint32_t buffer = args[0].u32
     cdef uint64_t length = args[1].u32
     cdef uint8_t* target
-    if length == 0:
+    if length == 0 or record.input_len == 0:
         args[0].u64 = record.input_len
         return OK
     if length > record.input_len:
@@ -27,8 +27,7 @@ cdef int read_input(Record* record, val_t* args, void* env) noexcept nogil:
     target = span(record, buffer, length)
     if target == NULL:
         return trap(record, b"__faasm_read_input: the buffer is outside of the guest's memory")
-    if length:
-        memcpy(target, record.input, length)
+    memcpy(target, record.input, length)
     record.bytes_out += length
     args[0].u64 = length
     return OK

@@ -118,6 +118,9 @@ _NULL = (
 #: Answered with success that means nothing.
 _ZERO = (("getrlimit", "ii"), ("confstr", "iii"), ("ioctl", "iii"), ("signal", "ii"))
 
+#: Answered with the one user and group of all functions.
+_IDENTITIES = (("getuid", ""), ("geteuid", ""), ("getgid", ""), ("getegid", ""), ("getgrgid", "i"))
+
 #: A call cannot go back to where it was, and nothing is thrown across it.
 _JUMPS = (("setjmp", "i", "i"), ("longjmp", "ii", ""))
 _EXCEPTIONS = (
@@ -138,7 +141,13 @@ _LEGACY = (
 ROWS: tuple[HostFunction, ...] = (
     *(
         row(name, params, "i", Constant(IDENTITY), "The one user and group of all functions.")
-        for name, params in (("getuid", ""), ("geteuid", ""), ("getgid", ""), ("getegid", ""), ("getgrgid", "i"))
+        for name, params in (
+            ("getuid", ""),
+            ("geteuid", ""),
+            ("getgid", ""),
+            ("getegid", ""),
+            ("getgrgid", "i"),
+        )
     ),
     row("gettid", "", "i", Constant(66), "The same thread id for every function."),
     row("getpid", "", "i", Constant(23), "The same process id for every function."),
