@@ -97,6 +97,7 @@ class Host:
         self._guests: dict[tuple[str, str], Guest] = {}
         self._resources = resources
         self._services: dict[str, Any] = {}
+        self._set_up: list[str] = []
         self._lock = threading.RLock()
         self._closed = False
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
@@ -170,8 +171,33 @@ class Host:
             )  # fmt: skip
         except LoadError as error:
             raise error.within(name) from error.__cause__
-        self._admit(guest, replace)
+        try:
+            self._introduce(guest)
+            self._admit(guest, replace)
+        except BaseException:
+            self._farewell(guest)
+            raise
         return guest
+
+    def _introduce(self, guest: Guest) -> None:
+        """Tell the capabilities that were granted; each is set up once, before its first guest."""
+        for capability in sorted(guest.granted):
+            hooks = self.registry[capability].hooks
+            with self._lock:
+                if hooks.setup is not None and capability not in self._set_up:
+                    hooks.setup(self)
+                if capability not in self._set_up:
+                    self._set_up.append(capability)
+            if hooks.attach is not None:
+                hooks.attach(guest)
+
+    def _farewell(self, guest: Guest) -> None:
+        """Close a guest and tell the capabilities that it had."""
+        guest.close()
+        for capability in sorted(guest.granted):
+            release = self.registry[capability].hooks.release
+            if release is not None:
+                release(guest)
 
     @staticmethod
     def _bytes(source: str | os.PathLike[str] | bytes, name: str | None) -> tuple[bytes, str]:
@@ -245,13 +271,12 @@ class Host:
         with self._lock:
             former = self._guests.get(key)
             if former is not None and not replace:
-                guest.close()
                 raise LoadError(
                     "a guest of that name is loaded; unload it, or pass replace=True", guest=guest.name
                 )
             self._guests[key] = guest
         if former is not None:
-            former.close()
+            self._farewell(former)
 
     def unload(self, name: str, *, tenant: str = DEFAULT_TENANT) -> None:
         """Forget a guest; calls that are running end in their own time.
@@ -262,7 +287,7 @@ class Host:
         guest = self.guest(name, tenant=tenant)
         with self._lock:
             del self._guests[tenant, name]
-        guest.close()
+        self._farewell(guest)
 
     def guest(self, name: str, *, tenant: str = DEFAULT_TENANT) -> Guest:
         """Return a loaded guest.
@@ -364,8 +389,12 @@ class Host:
             self._closed = True
         self.scheduler.close()
         for guest in self._guests.values():
-            guest.close()
+            self._farewell(guest)
         self._guests.clear()
+        for capability in reversed(self._set_up):
+            teardown = self.registry[capability].hooks.teardown
+            if teardown is not None:
+                teardown()
         for service in self._services.values():
             if hasattr(service, "close"):
                 service.close()
