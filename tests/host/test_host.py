@@ -81,8 +81,8 @@ def test_all_missing_imports_are_named_at_once(host):
 
 
 def test_an_unknown_grant_is_refused_with_the_nearest(host):
-    with pytest.raises(guesthouse.UnknownCapability, match="did you mean 'faasm.state'"):
-        load(host, grant=["fasm.state"])
+    with pytest.raises(guesthouse.UnknownCapability, match="did you mean 'wasi.files'"):
+        load(host, grant=["wsi.files"])
 
 
 def test_tenants_are_a_closed_list_where_given():
