@@ -103,14 +103,15 @@ def test_an_exception_of_any_kind_reaches_the_caller_unchanged(start, error):
     assert not instance.usable
 
 
-def test_exit_carries_the_code(start):
+@pytest.mark.parametrize(("given", "seen"), [(77, 77), (0, 0), (2**32 - 1, -1), (-1, -1), (2**40 + 5, 5)])
+def test_exit_carries_the_code_as_an_i32(start, given, seen):
     def f(call, number):
-        raise Exit(number)
+        raise Exit(given)
 
     instance = start(BOOM, {("h", "f"): ("i", "", f)})
     with pytest.raises(Exit) as caught:
         instance.invoke("run", 77)
-    assert caught.value.code == 77
+    assert caught.value.code == seen
 
 
 def test_a_result_that_is_no_number_ends_the_call(start):

@@ -3,7 +3,7 @@
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport strlen
 
@@ -102,7 +102,7 @@ cdef int call_python(Record* record, Bound* bound, val_t* args) noexcept:
             result = PyObject_Vectorcall(bound.callable, stack, bound.n_params + 1, NULL)
         return put(args, bound, result)
     except Exit as leaving:
-        record.exit_code = leaving.code & 0xFFFFFFFF
+        record.exit_code = <int32_t><uint32_t>(leaving.code & 0xFFFFFFFF)
         record.ending = ENDING_EXIT
     except BaseException as error:
         Py_XDECREF(record.pending)
