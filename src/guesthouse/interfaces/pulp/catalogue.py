@@ -1,0 +1,33 @@
+"""Every capability of this package, wired with one another, for one runtime."""
+
+from __future__ import annotations
+
+from guesthouse.interfaces.pulp.extension import Extension
+from guesthouse.interfaces.pulp.extensions.entropy import Entropy
+from guesthouse.interfaces.pulp.extensions.greet import Greet
+from guesthouse.interfaces.pulp.http.inbound import HTTPInbound
+from guesthouse.interfaces.pulp.http.server import LoopThread
+from guesthouse.interfaces.pulp.sibling import Sibling
+from guesthouse.registry import Registry
+
+
+class Catalogue:
+    """The capabilities of one runtime; they hold its listeners, connections and files.
+
+    Attributes:
+        threads: the event loop that they share.
+        http: inbound HTTP.
+        sibling: the one capability that every cell has.
+        gated: those that a cell has to declare.
+    """
+
+    def __init__(self) -> None:
+        self.threads = LoopThread()
+        self.http = HTTPInbound(self.threads)
+        self.sibling = Sibling()
+        self.gated: tuple[Extension, ...] = (self.http, Entropy(), Greet())
+
+    def registry(self) -> Registry:
+        """Return a registry with all of them (spec/pulp.md 3.1)."""
+        registry = Registry().always(self.sibling.capability())
+        return registry.gated(*(extension.capability() for extension in self.gated))

@@ -1,0 +1,403 @@
+"""A cell: a loaded guest that lives on, with one entry at a time (spec/pulp.md 5.1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from guesthouse.errors import CallError, DeadlineExceeded, LoadError
+from guesthouse.interfaces.pulp import codec
+from guesthouse.interfaces.pulp.body import Body, Tree
+from guesthouse.interfaces.pulp.errors import CellClosed, CellFailed, prefixed
+from guesthouse.interfaces.pulp.loading import LoadedCell, load
+from guesthouse.interfaces.pulp.spec import CellSpec, SpecLike
+from guesthouse.interfaces.pulp.structs import HEADER, Envelope
+from guesthouse.interfaces.pulp.surroundings import Surroundings
+from guesthouse.interfaces.pulp.turns import Turn, WaitTimeout, current_chain
+from guesthouse.observe import log
+
+if TYPE_CHECKING:
+    from guesthouse.capabilities import Capability
+    from guesthouse.registry import Registry
+
+Lifted = TypeVar("Lifted")
+Check = Callable[[], object]
+
+
+class Cell:
+    """A live cell.  Any thread may call any method; entries into the guest take turns.
+
+    Made by `load`.  A context manager: leaving it closes the cell.
+
+    Attributes:
+        spec: what it was loaded from.
+        tenant: isolation domain.
+        services: what a runtime offers to capabilities, such as its directory of sibling cells.
+    """
+
+    def __init__(self, loaded: LoadedCell, *, tenant: str = "default", services: Any = None) -> None:
+        self.spec = loaded.spec
+        self.tenant = tenant
+        self.services = services
+        self._loaded = loaded
+        self._turn = Turn(loaded.spec.name)
+        self._closed = False
+        self._stopped = False
+        self._attached: list[Capability] = []
+        try:
+            self._attach()
+            self._body = self._open()
+        except BaseException:
+            self._release()
+            raise
+
+    @classmethod
+    def load(
+        cls,
+        spec: SpecLike,
+        registry: Registry | None = None,
+        *,
+        surroundings: Surroundings,
+        tenant: str = "default",
+        services: Any = None,
+    ) -> Self:
+        """Load a cell: read, compile, bind, instantiate, run its start function.
+
+        Args:
+            spec: see `CellSpec.of`.
+            registry: capabilities; ``None`` offers WASI only.
+            surroundings: the engine and the neighbouring interfaces.
+            tenant: isolation domain.
+            services: handed to capabilities as ``call.cell.services``.
+
+        Raises:
+            ManifestError: the manifest is malformed.
+            LoadError: with the stage in front; see `guesthouse.interfaces.pulp.loading.load`.
+            CallError: ``instantiate wasm``: the start function failed.
+        """
+        return cls(load(CellSpec.of(spec), registry, surroundings), tenant=tenant, services=services)
+
+    def _open(self) -> Body:
+        body = Body(self, self._loaded, self.tenant)
+        try:
+            body.instance.deadline = time.monotonic_ns() + int(self.spec.timeout * 1e9)
+            body.start()
+        except CallError as error:
+            body.close()
+            raise prefixed(error, "instantiate wasm") from error.__cause__
+        except BaseException:
+            body.close()
+            raise
+        return body
+
+    def _attach(self) -> None:
+        for capability in self._loaded.capabilities:
+            if capability.hooks.attach is not None:
+                try:
+                    capability.hooks.attach(self)
+                except Exception as error:
+                    message = f"bind capabilities: {capability.name}: {error}"
+                    raise LoadError(message, guest=self.name) from error
+            self._attached.append(capability)
+
+    def _release(self) -> None:
+        """Let the capabilities go of the cell, the last one first; none can keep the others from it."""
+        while self._attached:
+            capability = self._attached.pop()
+            if capability.hooks.release is None:
+                continue
+            try:
+                capability.hooks.release(self)
+            except Exception:  # noqa: BLE001 - code of strangers
+                log.exception("capability release failed", cell=self.name, capability=capability.name)
+
+    # -- who it is
+
+    @property
+    def name(self) -> str:
+        """The cell's name."""
+        return self.spec.name
+
+    @property
+    def id(self) -> str:
+        """The routing id, by which capabilities key what they keep for the cell."""
+        return self.spec.id
+
+    @property
+    def granted(self) -> frozenset[str]:
+        """The declared capabilities."""
+        return self._loaded.granted
+
+    def has_provider(self) -> bool:
+        """Whether siblings can call the cell: it exports ``pulp_on_call``."""
+        return not self._closed and bool(self._body.instance.exports("pulp_on_call"))
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @property
+    def usable(self) -> bool:
+        """Whether the guest can be entered: not closed, and not ended by a trap or timeout."""
+        return not self._closed and self._body.usable
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is in the cell or waits for it."""
+        return self._turn.busy
+
+    # -- entry points
+
+    def init(self, config: Mapping[str, Any] | bytes | None = None, *, timeout: float | None = None) -> None:
+        """Run ``pulp_init`` with a configuration: the one of the spec by default.
+
+        Args:
+            config: a mapping, or the encoded MessagePack map; an empty one reaches the guest as (0, 0).
+            timeout: budget in seconds instead of the cell's.
+
+        Raises:
+            CellFailed: ``pulp_init returned N``, with what the guest said about it.
+            CallError: ``pulp_init trap``, or the cell is closed.
+            EncodeError: the configuration has no MessagePack form.
+        """
+        given = self.spec.config if config is None else config
+        data = given if isinstance(given, bytes) else codec.encode(given) if given else b""
+        with self._entered("pulp_init", timeout, closed="cell is closed or not initialized") as body:
+            body.init(data)
+
+    def step(
+        self,
+        envelope: Envelope | bytes | None = None,
+        *,
+        timeout: float | None = None,
+        check: Check | None = None,
+    ) -> int:
+        """Run ``pulp_step`` once.
+
+        Args:
+            envelope: what to hand over; ``None`` is an idle tick now.
+            timeout: budget in seconds instead of the cell's.
+            check: called while waiting for the turn; raising ends the wait, not the guest.
+
+        Returns:
+            The guest's own code; the runner ignores it.
+
+        Raises:
+            CallError: ``pulp_step trap``, a message beyond the limit, or the cell is closed.
+        """
+        if envelope is None:
+            envelope = Envelope(wall_time=time.time_ns())
+        data = envelope if isinstance(envelope, bytes) else envelope.encode()
+        with self._entered("pulp_step", timeout, check) as body:
+            return body.step(data)
+
+    def idle_step(self, call_number: int, wall_time: int) -> int | None:
+        """Run an idle step unless the cell is busy or somebody waits for it; ``None`` when skipped."""
+        if not self._turn.try_take():
+            return None
+        with self._inside("pulp_step", None) as body:
+            return body.step(HEADER.pack(call_number, wall_time, 0))
+
+    def call(
+        self, name: str, args: bytes = b"", *, timeout: float | None = None, check: Check | None = None
+    ) -> bytes | None:
+        """Call a function that the cell provides.
+
+        Args:
+            name: the function.
+            args: opaque bytes, MessagePack by convention.
+            timeout: budget in seconds instead of the cell's, waiting included.
+            check: called while waiting for the turn; raising ends the wait, not the guest.
+
+        Returns:
+            The response, ``None`` for an empty one.
+
+        Raises:
+            CellFailed: ``pulp_on_call returned N``.
+            CycleError: the call would wait for itself.
+            CallError: ``pulp_on_call trap``, no provider, a message beyond the limit, closed.
+        """
+        with self._entered("pulp_on_call", timeout, check) as body:
+            return body.on_call(name.encode(), args) or None
+
+    def call_typed(
+        self,
+        name: str,
+        args: bytes,
+        lift: Callable[[Tree[Lifted]], Lifted],
+        *,
+        timeout: float | None = None,
+    ) -> Lifted:
+        """Call a function whose response is read in place (spec/pulp.md 2.3, item 5).
+
+        Args:
+            name: as for `call`.
+            args: as for `call`.
+            timeout: as for `call`.
+            lift: reads the response while it is pinned and returns what it stands for.
+
+        Raises:
+            NoPostReturn: the cell is not a typed one.
+            CallError: as `call`.
+        """
+        with self._entered("pulp_on_call", timeout) as body:
+            return body.on_call_typed(name.encode(), args, lift)
+
+    def probe_config_marker(self) -> int | None:
+        """Return the diagnostic ``probe_config_marker`` (i64); ``None`` when absent or closed."""
+        value = self._probe("probe_config_marker")
+        return value - (1 << 64) if value is not None and value >> 63 else value
+
+    def probe_last_call(self) -> int | None:
+        """Return the diagnostic ``probe_last_call`` (u64); ``None`` when absent or closed."""
+        return self._probe("probe_last_call")
+
+    def probe_alloc_live(self) -> int | None:
+        """Return the number of live allocations that the guest counts; ``None`` when it does not."""
+        return self._probe("probe_alloc_live")
+
+    def shutdown(self, *, timeout: float | None = None) -> None:
+        """Run ``pulp_shutdown`` once; nothing happens on a closed, ended or stopped cell.
+
+        Raises:
+            CellFailed: ``pulp_shutdown returned N``.
+            CallError: ``pulp_shutdown trap``.
+        """
+        if self._over():
+            return
+        with self._entered("pulp_shutdown", timeout) as body:
+            if self._over():  # another thread was first
+                return
+            self._stopped = True
+            code = body.invoke("pulp_shutdown")
+        if code:
+            raise CellFailed(self.name, "pulp_shutdown", code)
+
+    # -- the end, and a new beginning
+
+    @property
+    def ended(self) -> str | None:
+        """Why the guest cannot be entered any more; ``None`` while it can."""
+        return self._body.ended
+
+    def interrupt(self, reason: str = "interrupted") -> None:
+        """End what the guest is doing, from any thread; its instance cannot be used afterwards."""
+        self._body.instance.cancel(reason)
+
+    def reload(self, *, timeout: float | None = None) -> None:
+        """Replace the instance by a fresh one of the same module, and initialise it as before.
+
+        The old one stays in place when the new one fails.
+
+        Raises:
+            CallError: the new instance failed to start or to initialise; or the cell is closed.
+        """
+        config = codec.encode(self.spec.config) if self.spec.config else b""
+        self._take(None, None)
+        try:
+            if self._closed:
+                raise CellClosed("cell is closed", cell=self.name)
+            body = self._open()
+            try:
+                body.instance.deadline = _deadline(timeout or self.spec.timeout)
+                body.init(config)
+            except BaseException:
+                body.close()
+                raise
+            self._body, old = body, self._body
+            self._stopped = False
+            old.close()
+        finally:
+            self._turn.release()
+
+    def close(self) -> None:
+        """Drop the instance, after the entry that runs now; harmless when repeated."""
+        if self._closed:
+            return
+        self._take(None, None)
+        try:
+            if not self._closed:
+                self._closed = True
+                self._body.close()
+                self._release()
+        finally:
+            self._turn.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "live" if self._body.usable else "ended"
+        return f"<Cell {self.name!r} {state}>"
+
+    # -- turns and deadlines
+
+    def _take(self, timeout: float | None, check: Check | None) -> None:
+        self._turn.take(None if timeout is None else time.monotonic() + timeout, check)
+
+    @contextmanager
+    def _entered(
+        self,
+        function: str,
+        timeout: float | None,
+        check: Check | None = None,
+        *,
+        closed: str = "cell is closed",
+    ) -> Iterator[Body]:
+        """Hold the turn and the budget around one entry, and name its failure."""
+        if self._closed:
+            raise CellClosed(closed, cell=self.name)
+        budget = self.spec.timeout if timeout is None else timeout
+        started = time.monotonic()
+        try:
+            self._take(budget, check)
+        except WaitTimeout as error:
+            raise DeadlineExceeded(limit=budget, guest=self.name, function=function) from error
+        with self._inside(function, budget - (time.monotonic() - started), closed) as body:
+            yield body
+
+    @contextmanager
+    def _inside(self, function: str, budget: float | None, closed: str = "cell is closed") -> Iterator[Body]:
+        """Run with the turn held: set the deadline, wrap errors, give the turn back."""
+        chain = current_chain()
+        outer = chain.deadline
+        body = self._body
+        try:
+            if self._closed:
+                raise CellClosed(closed, cell=self.name)
+            if not body.usable:
+                raise CellClosed(f"cell has ended: {body.ended}; reload it", cell=self.name)
+            own = _deadline(self.spec.timeout if budget is None else budget)
+            chain.deadline = body.instance.deadline = min(own, outer) if outer else own
+            yield body
+        except (CellFailed, CellClosed):
+            raise
+        except CallError as error:
+            error.within(self.name)
+            if body.usable:
+                raise
+            body.ended = body.ended or error.message
+            raise prefixed(error, f"{function} trap") from error.__cause__
+        finally:
+            chain.deadline = outer
+            self._turn.release()
+
+    def _over(self) -> bool:
+        return self._closed or self._stopped or not self._body.usable
+
+    def _probe(self, export: str) -> int | None:
+        if self._closed:
+            return None
+        with self._entered(export, None) as body:
+            return body.probe(export)
+
+
+def _deadline(seconds: float) -> int:
+    """A budget in seconds as an instant of the monotonic clock, in nanoseconds."""
+    return time.monotonic_ns() + max(1, int(seconds * 1e9))

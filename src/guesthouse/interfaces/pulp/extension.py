@@ -1,0 +1,215 @@
+"""How a Pulp capability is written (spec/pulp.md 5.9), by us and by third parties.
+
+An `Extension` names its imports as rows and may take part in the runtime's life: set up once, attach to
+every cell that declares it, feed events into cells, be told when an event was handled, and let go.
+`Extension.capability` turns it into the `guesthouse.Capability` that a registry takes.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from guesthouse.capabilities import Capability, Hooks
+from guesthouse.engine import Constant, Exit, HostFunction, OutOfBounds
+from guesthouse.errors import CallError
+from guesthouse.interfaces.pulp import memory
+from guesthouse.interfaces.pulp.codec import DecodeError, EncodeError
+from guesthouse.interfaces.pulp.structs import Message
+from guesthouse.observe import log
+
+if TYPE_CHECKING:
+    from guesthouse.interfaces.pulp.body import CellCall
+    from guesthouse.interfaces.pulp.cell import Cell
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+
+@dataclass(slots=True)
+class Event:
+    """Something that happened and that a cell shall be stepped with.
+
+    Attributes:
+        kind: such as ``http.request`` (spec/pulp.md 2.5).
+        payload: one encoded MessagePack value.
+        cell_id: routing id of the cell; blank means every cell that declares the capability.
+        id: handed to ``finalize`` when the event was handled or dropped.
+        source: name of the capability it comes from; filled in by the runtime for polled events.
+    """
+
+    kind: str
+    payload: bytes
+    cell_id: str = ""
+    id: int = 0
+    source: str = ""
+
+
+class Posted(enum.Enum):
+    """What became of an event."""
+
+    QUEUED = enum.auto()
+    FULL = enum.auto()
+    GONE = enum.auto()
+
+
+@dataclass(slots=True)
+class Environment:
+    """What a runtime offers to capabilities at ``setup``.
+
+    Attributes:
+        storage_root: directory below which capabilities keep files.
+        settings: configuration in the form of environment variables, such as ``HTTP_PORT``.
+        emit: queue an event for its cell, from any thread.
+    """
+
+    storage_root: Path = field(default_factory=lambda: Path("data"))
+    settings: Mapping[str, str] = field(default_factory=dict)
+    emit: Callable[[Event], Posted] = lambda _event: Posted.GONE
+
+
+class Refused(Exception):
+    """A host function answers with a code instead of a result.
+
+    Attributes:
+        code: see spec/pulp.md 3.2.
+        reason: for the log; guests only see the code.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        self.code, self.reason = code, reason
+        super().__init__(f"code {code}: {reason}" if reason else f"code {code}")
+
+
+def guarded(name: str, function: Callable[..., int], codes: Mapping[int, int]) -> Callable[..., int]:
+    """Wrap a host function so that whatever goes wrong becomes a code, and nothing harms the host.
+
+    Args:
+        name: the import, for the log.
+        function: answers the call; may raise `Refused`.
+        codes: exchange of common codes where a family of imports has its own.
+    """
+
+    @functools.wraps(function)
+    def serve(call: CellCall, *args: int) -> int:
+        try:
+            return function(call, *args)
+        except Refused as refusal:
+            log.debug(
+                "import refused", cell=call.guest, function=name, code=refusal.code, reason=refusal.reason
+            )
+            return refusal.code
+        except OutOfBounds:
+            return codes.get(memory.BAD_RANGE, memory.BAD_RANGE)
+        except DecodeError:
+            return codes.get(memory.UNDECODABLE, memory.UNDECODABLE)
+        except EncodeError:
+            return codes.get(memory.UNENCODABLE, memory.UNENCODABLE)
+        except (CallError, Exit):
+            raise
+        except Exception:  # noqa: BLE001 - a capability's fault ends as code 99
+            log.exception("capability failed", cell=call.guest, function=name)
+            return memory.ABSENT
+
+    return serve
+
+
+def take(call: CellCall, pointer: int, length: int) -> bytes:
+    """Copy an argument out of guest memory; none is refused with code 1, a bad range with 2."""
+    if length == 0:
+        raise Refused(memory.EMPTY, "empty request")
+    data: bytes = call.instance.read(pointer, length)
+    return data
+
+
+def request(call: CellCall, pointer: int, length: int, kind: type[AnyMessage]) -> AnyMessage:
+    """Decode a request; refused with 1 when empty, 2 for a bad range, 3 when it does not decode."""
+    return kind.decode(take(call, pointer, length))
+
+
+def reply(call: CellCall, message: Message | bytes, pointer_out: int, length_out: int) -> int:
+    """Deliver a reply to the guest; the code is 0, 5, 7 or 8."""
+    data = message if isinstance(message, bytes) else message.encode()
+    return memory.deliver(call, data, pointer_out, length_out)
+
+
+class Extension:
+    """Base of the capabilities of this package.
+
+    Subclasses set the class attributes, define `rows`, and override the hooks they need.
+
+    Attributes:
+        name: the capability, as manifests spell it.
+        summary: one line of prose.
+    """
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    #: Exchange of common codes, see `guarded`.
+    codes: ClassVar[Mapping[int, int]] = {}
+
+    def rows(self) -> tuple[HostFunction, ...]:
+        """Return the imports."""
+        raise NotImplementedError
+
+    def setup(self, environment: Environment) -> None:
+        """Prepare, once per runtime, before any cell that declares the capability is loaded."""
+
+    def attach(self, cell: Cell) -> None:
+        """Prepare for a cell; raising fails its load."""
+
+    def release(self, cell: Cell) -> None:
+        """Let go of everything kept for a cell; called once its instance is no longer stepped."""
+
+    def poll(self) -> Event | None:
+        """Return an event that waits, if the capability does not `Environment.emit` them itself."""
+        return None
+
+    def finalize(self, event_id: int) -> None:
+        """Be told that an event was handled or dropped; may be called more than once."""
+
+    def teardown(self) -> None:
+        """Let go of everything, once."""
+
+    def row(
+        self,
+        name: str,
+        params: str,
+        function: Callable[..., int],
+        summary: str,
+        *,
+        denied: int = memory.ABSENT,
+    ) -> HostFunction:
+        """Describe one import of module ``pulp`` that returns a code.
+
+        Args:
+            name: import name.
+            params: one letter per parameter, see `guesthouse.engine.HostFunction`.
+            function: ``f(call, *args) -> code``; wrapped by `guarded`.
+            summary: one line of prose.
+            denied: what a cell gets that did not declare the capability.
+        """
+        serve = guarded(name, function, self.codes)
+        return HostFunction(self.name, "pulp", name, params, "i", serve, summary, Constant(denied))
+
+    def capability(self) -> Capability:
+        """Return the capability for a registry."""
+        own = type(self)
+        polls = own.poll is not Extension.poll
+        return Capability(
+            name=self.name,
+            functions=self.rows(),
+            interface="pulp",
+            hooks=Hooks(
+                setup=self.setup,
+                attach=self.attach,
+                release=self.release,
+                poll=self.poll if polls else None,
+                finalize=self.finalize,
+                teardown=self.teardown,
+            ),
+            summary=self.summary,
+        )

@@ -1,0 +1,160 @@
+"""A listening socket served by granian, inside this process (spec/pulp.md 3.4)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from granian._granian import SocketHolder
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+Scope: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
+Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Result = TypeVar("Result")
+
+_BACKLOG = 1024
+#: Leaves the logging of the embedding program alone: only the level of granian's own logger is set.
+_QUIET = {"incremental": True, "handlers": {}, "loggers": {"_granian": {"level": "ERROR"}}}
+
+
+class LoopThread:
+    """An event loop on a thread of its own, started on first use."""
+
+    def __init__(self, name: str = "pulp-io") -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The running loop."""
+        with self._lock:
+            if self._loop is None:
+                loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._run, args=(loop,), name=self._name, daemon=True)
+                self._thread.start()
+                self._loop = loop
+            return self._loop
+
+    def run(self, work: Coroutine[Any, Any, Result], timeout: float | None = None) -> Result:
+        """Run a coroutine on the loop and wait for its result, from any other thread."""
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Cancel what runs, stop the loop and wait for its thread."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(5)
+
+    @staticmethod
+    def _run(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+        finally:
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+
+class _Granian(Server):
+    """granian on a socket that is bound already, so that a taken port is an error here and now."""
+
+    def __init__(self, application: Application, holder: Any, certificate: tuple[Path, Path] | None) -> None:
+        cert, key = certificate or (None, None)
+        super().__init__(
+            application,
+            interface=Interfaces.ASGINL,
+            backlog=_BACKLOG,
+            log_dictconfig=_QUIET,
+            ssl_cert=cert,
+            ssl_key=key,
+        )
+        self._holder = holder
+
+    def _init_shared_socket(self) -> None:
+        self._ssp, self._shd = None, self._holder
+
+
+class HTTPServer:
+    """One address that is being listened on.
+
+    Args:
+        application: ASGI application; runs on the loop.
+        threads: the loop.
+        address: host and port; port 0 picks a free one.
+        certificate: PEM files of certificate and key for TLS.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        threads: LoopThread,
+        address: tuple[str, int],
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
+        self._threads = threads
+        self._socket = _listening(address)
+        bound = self._socket.getsockname()
+        self.host, self.port = str(bound[0]), int(bound[1])
+        self.tls = certificate is not None
+        holder = SocketHolder(self._socket.fileno(), False, _BACKLOG)  # type: ignore[call-arg]  # its stub
+        self._server = threads.run(self._made(application, holder, certificate))
+        self._serving = asyncio.run_coroutine_threadsafe(self._server.serve(), threads.loop)
+
+    @property
+    def url(self) -> str:
+        """Where the server answers."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    def close(self) -> None:
+        """Stop accepting, end the connections, release the port."""
+        self._threads.loop.call_soon_threadsafe(self._server.stop)
+        try:
+            self._serving.result(5)
+        except TimeoutError:
+            self._serving.cancel()
+        self._socket.close()
+
+    @staticmethod
+    async def _made(application: Application, holder: Any, certificate: tuple[Path, Path] | None) -> _Granian:
+        return _Granian(application, holder, certificate)
+
+
+def _listening(address: tuple[str, int]) -> socket.socket:
+    """Bind and listen; the port is never shared with a socket of another process."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
+    return listening

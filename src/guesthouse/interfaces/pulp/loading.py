@@ -1,0 +1,140 @@
+"""From a spec to a linked module (spec/pulp.md 3.1, 5.1): read, compile, bind, check the exports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guesthouse.engine import signature
+from guesthouse.engine.modules import FunctionType
+from guesthouse.errors import LoadError, UnknownCapability
+from guesthouse.interfaces.pulp.errors import BadExports, UnknownCellCapability, prefixed
+from guesthouse.interfaces.pulp.spec import CellSpec
+from guesthouse.interfaces.pulp.surroundings import NeighbourGuest, Side, Surroundings
+
+if TYPE_CHECKING:
+    from guesthouse.capabilities import Capability
+    from guesthouse.engine import ModuleInfo, Template
+    from guesthouse.registry import Registry
+
+REQUIRED_EXPORTS = {"pulp_init": ("ii", "i"), "pulp_step": ("ii", "i"), "pulp_shutdown": ("", "i")}
+OPTIONAL_EXPORTS = {
+    "pulp_alloc": ("i", "i"),
+    "pulp_on_call": ("iiiiii", "i"),
+    "pulp_post_return": ("ii", ""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCell:
+    """A cell's module, ready to be instantiated any number of times.
+
+    Attributes:
+        spec: what it was loaded from.
+        template: the module with every import bound.
+        granted: names of the declared capabilities.
+        capabilities: those that take part in the cell's life: declared ones and those that all have.
+        sides: what the neighbouring interfaces prepared.
+    """
+
+    spec: CellSpec
+    template: Template
+    granted: frozenset[str]
+    capabilities: tuple[Capability, ...]
+    sides: tuple[Side, ...]
+
+    @property
+    def info(self) -> ModuleInfo:
+        """What the module declares."""
+        info: ModuleInfo = self.template.module.info
+        return info
+
+
+def load(spec: CellSpec, registry: Registry | None, surroundings: Surroundings) -> LoadedCell:
+    """Read, compile and link a cell; no code of it runs.
+
+    Args:
+        spec: the cell.
+        registry: capabilities; ``None`` leaves only what the surroundings bring (WASI).
+        surroundings: engine and neighbouring interfaces.
+
+    Raises:
+        LoadError: with the stage in front: ``read wasm``, ``compile wasm``, ``bind capabilities``,
+            ``instantiate wasm`` or ``missing required exports``.
+    """
+    try:
+        wasm = spec.read()
+    except OSError as error:
+        raise LoadError(f"read wasm: {error}", guest=spec.name) from None
+    try:
+        module = surroundings.engine.compile(wasm)
+    except LoadError as error:
+        raise prefixed(error.within(spec.name), "compile wasm") from None
+    known = surroundings.registry(registry)
+    granted = declared(spec, registry)
+    try:
+        links = known.resolve(
+            module.info, known.expand(surroundings.granted) | granted, prefer="pulp", guest=spec.name
+        )
+        template = module.link(links)
+    except LoadError as error:
+        raise prefixed(error, "instantiate wasm") from None
+    check_exports(spec.name, module.info)
+    guest = NeighbourGuest(
+        name=spec.name,
+        info=module.info,
+        options=dict(surroundings.options),
+        resources=surroundings.resources,
+        granted=granted,
+    )
+    sides = tuple(neighbour.attach(guest) for neighbour in surroundings.neighbours)
+    taking_part = tuple(
+        capability
+        for capability in registry or ()
+        if capability.name in granted or (registry is not None and registry.is_always(capability.name))
+    )
+    return LoadedCell(spec, template, granted, taking_part, sides)
+
+
+def declared(spec: CellSpec, registry: Registry | None) -> frozenset[str]:
+    """Return the capabilities that a cell declares.
+
+    Raises:
+        UnknownCellCapability: one that nobody registered.
+    """
+    names = frozenset(name.strip().lower() for name in spec.capabilities)
+    for name in spec.capabilities:
+        wanted = name.strip().lower()
+        if registry is None or wanted not in registry:
+            near = registry.nearest(wanted) if registry is not None else None
+            error = UnknownCellCapability(spec.name, wanted, suggestion=near)
+            raise prefixed(error, "bind capabilities")
+    if registry is None:
+        return names
+    try:
+        return registry.expand(names, guest=spec.name)
+    except UnknownCapability as error:
+        raise prefixed(error, "bind capabilities") from None
+
+
+def check_exports(cell: str, info: ModuleInfo) -> None:
+    """Refuse a module without the lifecycle exports, or with one of another type.
+
+    Raises:
+        BadExports: naming all that are absent together, or the first of another type.
+    """
+    functions = {
+        name: (item.type.params, item.type.results)
+        for name, item in info.exports.items()
+        if isinstance(item.type, FunctionType) and item.kind == "function"
+    }
+    missing = tuple(name for name in REQUIRED_EXPORTS if name not in functions)
+    if missing:
+        raise BadExports(f"missing required exports: [{' '.join(missing)}]", cell=cell, missing=missing)
+    for name, wanted in (REQUIRED_EXPORTS | OPTIONAL_EXPORTS).items():
+        found = functions.get(name)
+        if found is not None and found != wanted:
+            raise BadExports(
+                f"export {name} has type {signature(*found)}, but Pulp calls it as {signature(*wanted)}",
+                cell=cell,
+            )

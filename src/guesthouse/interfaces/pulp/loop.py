@@ -1,0 +1,176 @@
+"""The step loop of one cell: events in, idle ticks between them (spec/pulp.md 5.3)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from guesthouse.errors import Error
+from guesthouse.interfaces.pulp.errors import MessageTooLarge
+from guesthouse.interfaces.pulp.extension import Event, Posted
+from guesthouse.interfaces.pulp.structs import Envelope, step_event
+from guesthouse.observe import log
+
+if TYPE_CHECKING:
+    from guesthouse.interfaces.pulp.cell import Cell
+
+QUEUE_LIMIT = 64
+SHORTEST_PAUSE = 200e-6
+LONGEST_PAUSE = 1.0
+IDLE_GRACE = 1.0
+"""Seconds of idleness after which pauses between idle ticks begin to double."""
+HEARTBEAT = 10_000
+
+
+class Mailbox:
+    """The events that wait for a cell; several loops may take from one.
+
+    Args:
+        limit: events that may wait.
+    """
+
+    def __init__(self, limit: int = QUEUE_LIMIT) -> None:
+        self._events: deque[Event] = deque()
+        self._changed = threading.Condition()
+        self._open = True
+        self.limit = limit
+        self.dropped = 0
+
+    def put(self, event: Event) -> Posted:
+        """Queue an event, unless the box is full or closed."""
+        with self._changed:
+            if not self._open:
+                return Posted.GONE
+            if len(self._events) >= self.limit:
+                self.dropped += 1
+                return Posted.FULL
+            self._events.append(event)
+            self._changed.notify()
+            return Posted.QUEUED
+
+    def get(self, timeout: float) -> Event | None:
+        """Take the oldest event, waiting for one at most ``timeout`` seconds."""
+        with self._changed:
+            if not self._events and self._open:
+                self._changed.wait(timeout)
+            return self._events.popleft() if self._events and self._open else None
+
+    def close(self) -> list[Event]:
+        """Refuse further events, wake whoever waits, and return what was left."""
+        with self._changed:
+            self._open = False
+            left = list(self._events)
+            self._events.clear()
+            self._changed.notify_all()
+            return left
+
+    def reopen(self) -> None:
+        """Take events again."""
+        with self._changed:
+            self._open = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called last."""
+        return not self._open
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+
+class StepLoop:
+    """Steps a cell on a thread of its own until its mailbox is closed.
+
+    Args:
+        cell: the cell.
+        mailbox: its events.
+        finalize: called for every event once it was handled or given up.
+        crashed: called with the error when the guest has ended; true when the cell lives again.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        mailbox: Mailbox,
+        finalize: Callable[[Event], None],
+        crashed: Callable[[Error], bool],
+    ) -> None:
+        self.cell = cell
+        self.mailbox = mailbox
+        self.call_number = 0
+        self.steps = 0
+        self._finalize = finalize
+        self._crashed = crashed
+        self._thread = threading.Thread(target=self._run, name=f"pulp-{cell.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to step."""
+        self._thread.start()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the loop to end after its mailbox was closed; false when it still runs."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        pause = SHORTEST_PAUSE
+        idle_since = time.monotonic()
+        while not self.mailbox.closed:
+            event = self.mailbox.get(pause)
+            if event is not None:
+                if not self._handle(event):
+                    return
+                idle_since, pause = time.monotonic(), SHORTEST_PAUSE
+                continue
+            if not self._tick():
+                return
+            if time.monotonic() - idle_since > IDLE_GRACE:
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _handle(self, event: Event) -> bool:
+        """Step with one event; false when the cell is gone for good."""
+        envelope = Envelope(self._next(), time.time_ns(), step_event(event.kind, event.payload))
+        try:
+            self.cell.step(envelope)
+        except Error as error:
+            return self._failed(error)
+        finally:
+            self.steps += 1
+            self._finalize(event)
+        return True
+
+    def _tick(self) -> bool:
+        """Step without payload, unless the cell is busy: idle ticks never queue."""
+        if self.mailbox.closed:
+            return False
+        try:
+            if self.cell.idle_step(self.call_number, time.time_ns()) is not None:
+                self._next()
+                self.steps += 1
+        except Error as error:
+            return self._failed(error)
+        return True
+
+    def _next(self) -> int:
+        number = self.call_number
+        self.call_number += 1
+        if number % HEARTBEAT == 0:
+            log.info("step heartbeat", cell=self.cell.name, call_number=number)
+        return number
+
+    def _failed(self, error: Error) -> bool:
+        """Log a failed step; a guest that can still be entered goes on."""
+        if self.cell.usable or isinstance(error, MessageTooLarge):
+            log.warning("step failed", cell=self.cell.name, error=str(error))
+            return True
+        if self.mailbox.closed:
+            return False
+        log.error("cell crashed", cell=self.cell.name, error=str(error))
+        if not self._crashed(error):
+            return False
+        self.call_number = 0
+        return True

@@ -1,0 +1,210 @@
+"""A cell under a runtime: its instances, loops, state and restarts (spec/pulp.md 5.3, 5.5, 8.2-8.4)."""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from guesthouse.errors import CallError, Error
+from guesthouse.interfaces.pulp.cell import Cell
+from guesthouse.interfaces.pulp.extension import Event, Posted
+from guesthouse.interfaces.pulp.loop import Mailbox, StepLoop
+from guesthouse.interfaces.pulp.spec import CellSpec
+from guesthouse.observe import log
+
+RESTARTS = 5
+RESTART_WINDOW = 30.0
+FIRST_BACKOFF = 0.05
+LONGEST_BACKOFF = 5.0
+_CLEAN_EXIT = "module closed with exit_code(0)"
+
+
+class State(enum.StrEnum):
+    """What a unit is doing; the control socket shows the last three (spec/pulp.md 5.10)."""
+
+    NEW = "new"
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class Unit:
+    """One cell of an application.
+
+    Args:
+        spec: the cell.
+        load: makes an instance of it.
+        finalize: called for every event that was handled or dropped.
+
+    Attributes:
+        state: see `State`.
+        error: why it failed.
+        restarts: how often an instance was replaced after a crash.
+    """
+
+    def __init__(
+        self, spec: CellSpec, load: Callable[[CellSpec], Cell], finalize: Callable[[Event], None]
+    ) -> None:
+        self.spec = spec
+        self.state = State.NEW
+        self.error: Error | None = None
+        self.restarts = 0
+        self.mailbox = Mailbox()
+        self.cells: list[Cell] = []
+        self.loops: list[StepLoop] = []
+        self._load = load
+        self._finalize = finalize
+        self._crashes: deque[float] = deque(maxlen=RESTARTS)
+        self._stopping = threading.Event()
+        self._round = itertools.count()
+
+    # -- life
+
+    def boot(self) -> None:
+        """Load and initialise all instances.
+
+        Raises:
+            Error: any of them failed; the unit has failed then.
+        """
+        self.state = State.STARTING
+        self._stopping.clear()
+        try:
+            for _ in range(self.spec.instances):
+                cell = self._load(self.spec)
+                self.cells.append(cell)
+                cell.init()
+        except Error as error:
+            self._give_up(error)
+            raise
+        log.info("init complete", cell=self.spec.name)
+        self.state = State.READY
+        log.info("cell ready", cell=self.spec.name)
+
+    def run(self) -> None:
+        """Begin to step."""
+        self.mailbox.reopen()
+        for cell in self.cells:
+            loop = StepLoop(cell, self.mailbox, self._finalize, self._crashed(cell))
+            self.loops.append(loop)
+            loop.start()
+
+    def stop_stepping(self, grace: float) -> None:
+        """Stop the loops; a guest that does not come back within ``grace`` seconds is interrupted."""
+        self._stopping.set()
+        for event in self.mailbox.close():
+            self._finalize(event)
+        until = time.monotonic() + grace
+        for loop in self.loops:
+            if not loop.join(max(0.0, until - time.monotonic())):
+                log.warning("cell interrupted", cell=self.spec.name, reason="it did not stop by itself")
+                loop.cell.interrupt("the host shuts down")
+                loop.join(1.0)
+        self.loops.clear()
+
+    def shut_down(self, until: float) -> None:
+        """Log the probes, run ``pulp_shutdown`` and close; ``until`` is a `time.monotonic` instant."""
+        for cell in self.cells:
+            if cell.usable:
+                self._log_probes(cell)
+                try:
+                    cell.shutdown(timeout=max(0.01, until - time.monotonic()))
+                except CallError as error:
+                    log.error("shutdown failed", cell=self.spec.name, error=str(error))
+            cell.close()
+        self.cells.clear()
+        if self.state is not State.FAILED:
+            self.state = State.STOPPED
+
+    # -- use
+
+    def post(self, event: Event) -> Posted:
+        """Queue an event; a full queue drops it, visibly."""
+        posted = self.mailbox.put(event) if self.state is State.READY else Posted.GONE
+        if posted is Posted.FULL:
+            log.warning("event dropped", cell=self.spec.name, kind=event.kind, dropped=self.mailbox.dropped)
+        return posted
+
+    def provider(self) -> Cell | None:
+        """Return the instance that takes a sibling call: one that is free, else each in turn."""
+        if self.state is not State.READY:
+            return None
+        cells = [cell for cell in self.cells if cell.usable]
+        free = next((cell for cell in cells if not cell.busy), None)
+        return free or (cells[next(self._round) % len(cells)] if cells else None)
+
+    def status(self) -> dict[str, Any]:
+        """Return what the control socket shows, and the counters beside it."""
+        return {
+            "name": self.spec.name,
+            "state": str(self.state),
+            "steps": sum(loop.steps for loop in self.loops),
+            "restarts": self.restarts,
+            "queued": len(self.mailbox),
+            "dropped": self.mailbox.dropped,
+            "instances": len(self.cells),
+            "error": str(self.error) if self.error else "",
+        }
+
+    # -- crashes
+
+    def _crashed(self, cell: Cell) -> Callable[[Error], bool]:
+        def crashed(error: Error) -> bool:
+            return self._restart(cell, error)
+
+        return crashed
+
+    def _restart(self, cell: Cell, error: Error) -> bool:
+        """Bring a crashed instance back under the restart policy; false when it stays dead."""
+        while self._may_restart(cell):
+            if self._stopping.wait(self._backoff()):
+                return False
+            self._crashes.append(time.monotonic())
+            try:
+                cell.reload()
+            except Error as failure:
+                log.error("restart failed", cell=self.spec.name, error=str(failure))
+                error = failure
+                continue
+            self.restarts += 1
+            log.info("cell restarted", cell=self.spec.name, restarts=self.restarts)
+            return True
+        if not self._stopping.is_set():
+            self._give_up(error)
+        return False
+
+    def _may_restart(self, cell: Cell) -> bool:
+        if self._stopping.is_set() or self.spec.restart == "never":
+            return False
+        if self.spec.restart != "always" and cell.ended == _CLEAN_EXIT:
+            return False
+        return len(self._recent()) < RESTARTS
+
+    def _recent(self) -> list[float]:
+        return [moment for moment in self._crashes if moment > time.monotonic() - RESTART_WINDOW]
+
+    def _backoff(self) -> float:
+        """Seconds to wait: none after the first crash, then doubling."""
+        recent = len(self._recent())
+        return min(FIRST_BACKOFF * 2 ** (recent - 1), LONGEST_BACKOFF) if recent else 0.0
+
+    def _give_up(self, error: Error) -> None:
+        self.state, self.error = State.FAILED, error
+        log.error("cell failed", cell=self.spec.name, error=str(error))
+        for event in self.mailbox.close():
+            self._finalize(event)
+        for cell in self.cells:
+            cell.close()
+        self.cells.clear()
+
+    def _log_probes(self, cell: Cell) -> None:
+        last_call, marker = cell.probe_last_call(), cell.probe_config_marker()
+        if last_call is not None:
+            log.info("probe last call", cell=self.spec.name, last_call=last_call)
+        if marker is not None:
+            log.info("probe config marker", cell=self.spec.name, marker=marker)
