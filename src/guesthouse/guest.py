@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from guesthouse.calls import Call, Outcome, Result
 from guesthouse.engine import Instance, Module, Template
-from guesthouse.errors import CallError, DeadlineExceeded
+from guesthouse.errors import CallError, DeadlineExceeded, LoadError
 from guesthouse.interfaces import Command, GuestSide, Interface
 from guesthouse.limits import Limits
 from guesthouse.registry import Links
+from guesthouse.variants import Variants
 
 if TYPE_CHECKING:
     from guesthouse.host import Host
@@ -54,16 +55,22 @@ class Guest:
         limits: Limits,
         options: Mapping[str, Any],
         interfaces: Sequence[Interface],
+        variants: Variants,
+        provides: Sequence[str] = (),
+        consumes: Sequence[str] | None = None,
+        private: bool = False,
     ) -> None:
         self.host, self.name, self.tenant = host, name, tenant
         self.module, self.info, self.links, self.granted = module, module.info, links, granted
         self.config, self.limits, self.options = config, limits, options
-        shared = any(memory.shared for memory in module.info.memories)
-        self.template: Template | None = None if shared else module.link(links)
+        self.provides = tuple(provides)
+        self.consumes = None if consumes is None else tuple(consumes)
+        self.private = private
+        self._variants = variants
+        self.template: Template | None = variants.plain.template
         self.interface = interfaces[0].name
         self.owner: GuestSide = interfaces[0].attach(self)
         self.sides = (self.owner, *(interface.attach(self) for interface in interfaces[1:]))
-        self._denied = {f"{own}.{function}": capability for own, function, capability in links.denied}
 
     # -- calling it
 
@@ -164,12 +171,28 @@ class Guest:
         """Return a resource of the host; see :meth:`Host.service`."""
         return self.host.service(name)
 
+    def callee(self, call: Call, name: str, entry: str | None = None) -> Guest:
+        """Return the guest that a call of this guest means by a name; see :meth:`Host.callee`."""
+        return self.host.callee(self, name, entry)
+
     def open(self, call: Call | None, template: Template | None = None) -> Instance:
         """Open an instance; see :class:`guesthouse.interfaces.LoadedGuest`."""
-        template = template or self.template
+        limits = self.limits
+        form = self._variants.plain
+        if call is not None:
+            if call.terms.limits is not None:
+                limits = limits.at_most(call.terms.limits)
+            form = self._variants.form(call.capabilities, metered=limits.fuel is not None)
+        if form is self._variants.plain:
+            template = template or self.template
+        elif template is None or template is self.template:
+            template = form.template
+        else:
+            raise LoadError(
+                "it was linked by its interface, and cannot run with fewer capabilities or metered"
+            )
         if template is None:
             raise RuntimeError("a module that imports a shared memory is linked by its interface")
-        limits = self.limits
         instance = template.open(memory_limit=limits.memory, output_limit=limits.output, fuel=limits.fuel)
         if call is not None:
             instance.call = call
@@ -198,8 +221,9 @@ class Guest:
         receipt.peak_memory = instance.memory_size
         receipt.guest_s = instance.busy
         receipt.fuel = instance.fuel_used()
-        if self._denied and calls:
-            receipt.refusals = tuple(name for name in calls if name in self._denied)
+        denied = self._variants.of(instance.template).denied
+        if denied and calls:
+            receipt.refusals = tuple(name for name in calls if name in denied)
 
     def close(self) -> None:
         """End what is resident; the host forgets the guest afterwards."""

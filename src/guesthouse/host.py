@@ -14,23 +14,30 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Self
 
-from guesthouse.calls import Call, Outcome, Result, Scheduler
+from guesthouse.calls import Call, Outcome, Result, Scheduler, crossing
 from guesthouse.engine import Engine, Module, ModuleInfo, Progress, read, wat_to_wasm
 from guesthouse.errors import LoadError, MissingImports, NotFound, ResourceError
 from guesthouse.guest import Guest
 from guesthouse.interfaces import Interface, available
 from guesthouse.limits import Limits
 from guesthouse.registry import Links, Registry
+from guesthouse.variants import Variants
 
 #: Resources by name: what opens them, given the host's option of the same name (a URL or a mapping).
 SERVICES: dict[str, str] = {
     "state": "guesthouse.resources.state:open_state",
+    "launches": "guesthouse.interfaces.ark.journal:Journal",
 }
 
 #: Seconds after which a thread that holds the GIL lets others have it (DESIGN section 3, item 11).
 SWITCH_INTERVAL = 0.0005
 
 DEFAULT_TENANT = "default"
+
+
+def _threads(granted: frozenset[str]) -> bool:
+    """Whether a guest with these grants may have shared memory."""
+    return any(capability.endswith(".threads") for capability in granted)
 
 
 @functools.cache
@@ -90,6 +97,7 @@ class Host:
         self._guests: dict[tuple[str, str], Guest] = {}
         self._resources = resources
         self._services: dict[str, Any] = {}
+        self._set_up: list[str] = []
         self._lock = threading.RLock()
         self._closed = False
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
@@ -110,6 +118,9 @@ class Host:
         lenient: bool = False,
         replace: bool = False,
         progress: Progress | None = None,
+        provides: Iterable[str] = (),
+        consumes: Iterable[str] | None = None,
+        private: bool = False,
         **options: Any,
     ) -> Guest:
         """Load a guest; none of its code runs before it is called, unless its interface says so.
@@ -126,6 +137,9 @@ class Host:
             lenient: link unknown functions to a refusal instead of refusing the module.
             replace: take the place of a loaded guest of that name.
             progress: called while the module compiles, with the seconds spent.
+            provides: entries that it offers to guests of other tenants; ``*`` for all (docs/calls.md).
+            consumes: what it may call; ``None`` for every guest of its own tenant.
+            private: hide it from other tenants whatever it provides.
             **options: what an interface understands beyond that.
 
         Raises:
@@ -144,14 +158,46 @@ class Host:
             links, parties = self._resolve(info, granted, owner, lenient, name)
             bounds = self._bounded(limits, tenant)
             module = self._compile(wasm, info, granted, bounds, progress)
+            variants = Variants(
+                self.engine, module, links, granted,
+                metered=bounds.fuel is not None, threads=_threads(granted),
+                resolve=lambda fewer: self._resolve(info, fewer, owner, lenient, name)[0],
+            )  # fmt: skip
             guest = Guest(
                 self, name=name, tenant=tenant, module=module, links=links, granted=granted,
                 config=config or {}, limits=bounds, options=options, interfaces=(owner, *parties),
+                variants=variants, provides=tuple(provides), private=private,
+                consumes=None if consumes is None else tuple(consumes),
             )  # fmt: skip
         except LoadError as error:
             raise error.within(name) from error.__cause__
-        self._admit(guest, replace)
+        try:
+            self._introduce(guest)
+            self._admit(guest, replace)
+        except BaseException:
+            self._farewell(guest)
+            raise
         return guest
+
+    def _introduce(self, guest: Guest) -> None:
+        """Tell the capabilities that were granted; each is set up once, before its first guest."""
+        for capability in sorted(guest.granted):
+            hooks = self.registry[capability].hooks
+            with self._lock:
+                if hooks.setup is not None and capability not in self._set_up:
+                    hooks.setup(self)
+                if capability not in self._set_up:
+                    self._set_up.append(capability)
+            if hooks.attach is not None:
+                hooks.attach(guest)
+
+    def _farewell(self, guest: Guest) -> None:
+        """Close a guest and tell the capabilities that it had."""
+        guest.close()
+        for capability in sorted(guest.granted):
+            release = self.registry[capability].hooks.release
+            if release is not None:
+                release(guest)
 
     @staticmethod
     def _bytes(source: str | os.PathLike[str] | bytes, name: str | None) -> tuple[bytes, str]:
@@ -190,13 +236,12 @@ class Host:
         self, info: ModuleInfo, granted: frozenset[str], owner: Interface, lenient: bool, name: str
     ) -> tuple[Links, list[Interface]]:
         """Bind the imports, and find the other interfaces that the module imports from."""
-        threads = any(capability.endswith(".threads") for capability in granted)
         shared = [
             (item.module, item.name)
             for item in info.imports
             if item.kind == "memory" and getattr(item.type, "shared", False)
         ]
-        if shared and not threads:
+        if shared and not _threads(granted):
             raise MissingImports([(own, field, "wasix.threads") for own, field in shared], guest=name)
         links = self.registry.resolve(
             info, granted, prefer=owner.name, lenient=lenient, provided=shared, guest=name
@@ -217,9 +262,8 @@ class Host:
         limits: Limits,
         progress: Progress | None,
     ) -> Module:
-        threads = any(capability.endswith(".threads") for capability in granted)
         return self.engine.compile(
-            wasm, metered=limits.fuel is not None, threads=threads, info=info, progress=progress
+            wasm, metered=limits.fuel is not None, threads=_threads(granted), info=info, progress=progress
         )
 
     def _admit(self, guest: Guest, replace: bool) -> None:
@@ -227,13 +271,12 @@ class Host:
         with self._lock:
             former = self._guests.get(key)
             if former is not None and not replace:
-                guest.close()
                 raise LoadError(
                     "a guest of that name is loaded; unload it, or pass replace=True", guest=guest.name
                 )
             self._guests[key] = guest
         if former is not None:
-            former.close()
+            self._farewell(former)
 
     def unload(self, name: str, *, tenant: str = DEFAULT_TENANT) -> None:
         """Forget a guest; calls that are running end in their own time.
@@ -244,7 +287,7 @@ class Host:
         guest = self.guest(name, tenant=tenant)
         with self._lock:
             del self._guests[tenant, name]
-        guest.close()
+        self._farewell(guest)
 
     def guest(self, name: str, *, tenant: str = DEFAULT_TENANT) -> Guest:
         """Return a loaded guest.
@@ -289,7 +332,30 @@ class Host:
         Raises:
             CallError: the call ended without a result.
         """
-        return self.guest(call.guest, tenant=call.tenant).serve(call)
+        target: Guest | None = call.terms.target
+        if target is None:
+            target = self.guest(call.guest, tenant=call.tenant)
+        return target.serve(call)
+
+    def callee(self, caller: Guest, name: str, entry: str | None = None) -> Guest:
+        """Return the guest that another one means by a name (docs/calls.md).
+
+        Args:
+            caller: who asks.
+            name: a guest of its tenant, or ``tenant:guest`` for another tenant's.
+            entry: what is to be called there; ``None`` for the guest's own entry.
+
+        Raises:
+            NotFound: there is none that the caller may see.
+            NotAllowed: there is one, but the caller's ``consumes`` leaves it out.
+        """
+        tenant, own = crossing.split(name, caller.tenant)
+        callee = self._guests.get((tenant, own))
+        if callee is None or not crossing.visible(caller, callee, entry):
+            raise NotFound("guest", name)
+        if not crossing.allowed(caller, callee, entry):
+            raise crossing.NotAllowed("guest", name)
+        return callee
 
     # -- resources
 
@@ -323,8 +389,12 @@ class Host:
             self._closed = True
         self.scheduler.close()
         for guest in self._guests.values():
-            guest.close()
+            self._farewell(guest)
         self._guests.clear()
+        for capability in reversed(self._set_up):
+            teardown = self.registry[capability].hooks.teardown
+            if teardown is not None:
+                teardown()
         for service in self._services.values():
             if hasattr(service, "close"):
                 service.close()

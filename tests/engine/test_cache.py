@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -176,3 +178,22 @@ def test_an_unknown_wheel_is_refused_with_what_is_needed(version):
 def test_an_absent_symbol_is_refused_with_what_is_needed():
     with pytest.raises(ImportError, match="does not export wasmtime_no_such"):
         wheel.symbols(["wasmtime_no_such"])
+
+
+def test_little_address_space_means_no_pool_not_an_abort(tmp_path):
+    script = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
+from guesthouse.engine import Engine, wat_to_wasm
+module = Engine(False).compile(wat_to_wasm('(module (memory 1) (func (export "f") (result i32) i32.const 7))'))
+with module.link({}).open() as instance:
+    instance.start()
+    print(module.misfit, instance.invoke("f"))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (0, "this process has no address space for a pool 7\n"), (
+        ended.stderr
+    )

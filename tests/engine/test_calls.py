@@ -52,6 +52,16 @@ def test_several_results_come_as_a_tuple(start):
     assert instance.invoke("two") == (2**32 - 1, 2.5)
 
 
+def test_a_host_function_may_return_several_numbers(start):
+    text = """(module (import "h" "f" (func $f (param i32) (result i32 f64 i64)))
+      (func (export "run") (param i32) (result i32 f64 i64) (call $f (local.get 0))))"""
+    instance = start(text, {("h", "f"): ("i", "iFI", lambda call, n: (n, n / 2, -n))})
+    assert instance.invoke("run", 3) == (3, 1.5, 2**64 - 3)
+    instance = start(text, {("h", "f"): ("i", "iFI", lambda call, n: (n, n))})
+    with pytest.raises(TypeError, match="3 results returned 2"):
+        instance.invoke("run", 3)
+
+
 def test_v128_is_refused_by_name(start):
     instance = start('(module (func (export "v") (param v128)))')
     with pytest.raises(TypeError, match="v: parameter 0"):
@@ -93,14 +103,15 @@ def test_an_exception_of_any_kind_reaches_the_caller_unchanged(start, error):
     assert not instance.usable
 
 
-def test_exit_carries_the_code(start):
+@pytest.mark.parametrize(("given", "seen"), [(77, 77), (0, 0), (2**32 - 1, -1), (-1, -1), (2**40 + 5, 5)])
+def test_exit_carries_the_code_as_an_i32(start, given, seen):
     def f(call, number):
-        raise Exit(number)
+        raise Exit(given)
 
     instance = start(BOOM, {("h", "f"): ("i", "", f)})
     with pytest.raises(Exit) as caught:
         instance.invoke("run", 77)
-    assert caught.value.code == 77
+    assert caught.value.code == seen
 
 
 def test_a_result_that_is_no_number_ends_the_call(start):

@@ -8,7 +8,7 @@ interface translates a :class:`Failure` into its own codes.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 from guesthouse.calls.results import Result
 from guesthouse.errors import (
@@ -23,9 +23,6 @@ from guesthouse.errors import (
     OutputLimit,
     Trap,
 )
-
-if TYPE_CHECKING:
-    from guesthouse.calls.call import Call
 
 #: Stands between a tenant and the name of one of its guests; names themselves may hold ``/`` and ``.``.
 TENANT_SEPARATOR = ":"
@@ -49,24 +46,6 @@ class Party(Protocol):
     provides: tuple[str, ...]
     consumes: tuple[str, ...] | None
     private: bool
-
-
-class Directory(Protocol):
-    """Finds guests by name for those that call them; the host provides it."""
-
-    def callee(self, call: Call, name: str, entry: str | None = None) -> Any:
-        """Return the guest that `call` means by this name, as it is loaded now.
-
-        Args:
-            call: the running call that asks; its guest is the caller.
-            name: a guest of the caller's tenant, or ``tenant:guest``.
-            entry: what is to be called there; ``None`` for the guest's own entry.
-
-        Raises:
-            NotFound: there is none, or none that this caller may see.
-            NotAllowed: there is one, but this caller's ``consumes`` leaves it out.
-        """
-        ...
 
 
 class NotAllowed(NotFound):

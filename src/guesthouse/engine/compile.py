@@ -20,7 +20,7 @@ from guesthouse.engine.cache import Cache, cpu_features, default_directory
 from guesthouse.engine.functions import HostFunction
 from guesthouse.engine.linker import SharedMemory, Template
 from guesthouse.engine.modules import ModuleInfo, read
-from guesthouse.engine.variants import Kind, Variant, pool_misfit
+from guesthouse.engine.variants import Kind, Variant, affordable_slots, pool_misfit
 from guesthouse.errors import InvalidModule, LoadError
 
 #: Called about ten times a second while a module compiles, with the seconds spent so far.
@@ -105,7 +105,7 @@ class Engine:
     """
 
     def __init__(self, cache: Path | str | bool | None = None, *, slots: int = SLOTS) -> None:
-        self._slots = slots
+        self._slots = affordable_slots(slots)
         self._variants: dict[Kind, Variant] = {}
         self._modules: weakref.WeakValueDictionary[tuple[str, Kind], Module] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
@@ -154,7 +154,7 @@ class Engine:
             InvalidModule: the bytes are no valid module, or use what is not enabled.
         """
         info = info or read(wasm)
-        misfit = pool_misfit(info)
+        misfit = pool_misfit(info) if self._slots else "this process has no address space for a pool"
         kind = Kind(pooled=misfit is None, metered=metered, threads=threads)
         try:
             return self._obtain(info, wasm, kind, misfit, progress)

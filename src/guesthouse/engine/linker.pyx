@@ -3,7 +3,7 @@
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport strlen
 
@@ -35,8 +35,9 @@ cdef struct Bound:
     PyObject* callable
     uint32_t index
     int n_params
-    char params[MAX_VALUES + 1]
-    char result
+    int n_results
+    char params[MAX_VALUES]
+    char results[MAX_VALUES]
 
 
 cdef inline Record* record_of(void* caller) noexcept nogil:
@@ -99,9 +100,9 @@ cdef int call_python(Record* record, Bound* bound, val_t* args) noexcept:
             for i in range(bound.n_params):
                 stack[i + 1] = <PyObject*>numbers[i]
             result = PyObject_Vectorcall(bound.callable, stack, bound.n_params + 1, NULL)
-        return put(args, bound.result, result)
+        return put(args, bound, result)
     except Exit as leaving:
-        record.exit_code = leaving.code & 0xFFFFFFFF
+        record.exit_code = <int32_t><uint32_t>(leaving.code & 0xFFFFFFFF)
         record.ending = ENDING_EXIT
     except BaseException as error:
         Py_XDECREF(record.pending)
@@ -111,10 +112,21 @@ cdef int call_python(Record* record, Bound* bound, val_t* args) noexcept:
     return TRAPPED
 
 
-cdef int put(val_t* cell, char kind, object value) except -1:
-    """Store the result of a Python host function."""
-    if kind == 0:
+cdef int put(val_t* cells, Bound* bound, object value) except -1:
+    """Store what a Python host function returned: one number, or a tuple of several."""
+    cdef int i
+    if bound.n_results == 0:
         return OK
+    if bound.n_results == 1:
+        return put_one(cells, bound.results[0], value)
+    if len(value) != bound.n_results:
+        raise TypeError(f"a host function of {bound.n_results} results returned {len(value)} values")
+    for i in range(bound.n_results):
+        put_one(&cells[i], bound.results[i], value[i])
+    return OK
+
+
+cdef int put_one(val_t* cell, char kind, object value) except -1:
     if kind == c"i":
         cell.u64 = <uint64_t><uint32_t>(int(value) & 0xFFFFFFFF)
     elif kind == c"I":
@@ -220,21 +232,25 @@ cdef class Template:
         cdef void* entry
         if row.params != item.params or row.results != item.results:
             raise WrongImportType(item.module, item.name, signature(item.params, item.results), [row.signature])
-        if len(item.params) > MAX_VALUES or len(item.results) > 1 or set(item.params + item.results) - set("iIfF"):
+        if max(len(item.params), len(item.results)) > MAX_VALUES or set(item.params + item.results) - set("iIfF"):
             raise WrongImportType(
                 item.module, item.name, signature(item.params, item.results),
-                [f"at most {MAX_VALUES} numbers of types i32, i64, f32, f64, and one result"])
+                [f"at most {MAX_VALUES} numbers of types i32, i64, f32, f64"])
         bound.index = self.n_bounds
         bound.n_params = len(item.params)
         for position, letter in enumerate(item.params):
             bound.params[position] = ord(letter)
-        bound.result = ord(item.results) if item.results else 0
+        bound.n_results = len(item.results)
+        for position, letter in enumerate(item.results):
+            bound.results[position] = ord(letter)
         how = row.implementation
         if isinstance(how, Native):
             bound.function = <native_t><void*><uintptr_t>how.address
             bound.env = <void*><uintptr_t>how.env
             entry = <void*>enter_native
         elif isinstance(how, Constant):
+            if len(item.results) > 1:
+                raise ValueError(f"{item.module}.{item.name}: a constant answers one result, not several")
             mask = 0xFFFFFFFF if item.results == "i" else 0xFFFFFFFFFFFFFFFF
             bound.env = <void*><uintptr_t>(how.value & mask)
             entry = <void*>enter_constant

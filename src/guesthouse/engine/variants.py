@@ -7,6 +7,7 @@ of wasmtime for each combination that its guests need; each is made on first use
 from __future__ import annotations
 
 import ctypes
+import mmap
 import weakref
 from dataclasses import dataclass
 
@@ -22,8 +23,12 @@ POOL_TABLE_ELEMENTS = 200_000
 POOL_INSTANCE_BYTES = 64 << 20
 POOL_MEMORIES_PER_MODULE = 4
 POOL_TABLES_PER_MODULE = 4
+#: Address space of one slot: the largest memory, its guards, and its share of tables and heaps.
+POOL_SLOT_BYTES = 6 << 30
 #: Bytes of a used memory that are zeroed in place rather than given back to the kernel.
 POOL_KEEP_RESIDENT = 64 << 10
+
+_RESERVE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,22 @@ def pool_misfit(info: ModuleInfo) -> str | None:
     if len(info.tables) > POOL_TABLES_PER_MODULE:
         return f"it has more than {POOL_TABLES_PER_MODULE} tables"
     return None
+
+
+def affordable_slots(wanted: int) -> int:
+    """Return how many slots this process has address space for, at most `wanted`; 0 for no pool at all.
+
+    The pool reserves 4 GiB and a guard for each slot without using memory.  Where address space is limited
+    (``ulimit -v``, strict overcommit) the engine would end the process rather than fail, so we try first.
+    """
+    while wanted >= 16:
+        try:
+            mmap.mmap(-1, wanted * POOL_SLOT_BYTES, flags=_RESERVE, prot=0).close()
+        except (OSError, OverflowError, ValueError):
+            wanted //= 4
+        else:
+            return wanted
+    return 0
 
 
 class Variant:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from guesthouse.calls import Call, Outcome
 from guesthouse.engine import HostFunction, Instance, Module, ModuleInfo, Template
+from guesthouse.errors import NotFound
 from guesthouse.limits import Limits
 from guesthouse.registry import Links
 
@@ -49,6 +50,7 @@ class LoadedGuest(Protocol):
         granted: the capabilities it was granted.
         config: the free-form configuration it was loaded with.
         limits: what each of its calls may use.
+        owner: the guest side of the interface that runs it.
         options: further options of ``host.load`` that an interface understands.
         template: what instances are opened from; ``None`` for a module that imports a shared memory,
             which is linked anew for each process.
@@ -62,6 +64,7 @@ class LoadedGuest(Protocol):
     granted: frozenset[str]
     config: Mapping[str, Any]
     limits: Limits
+    owner: GuestSide
     options: Mapping[str, Any]
     template: Template | None
 
@@ -70,6 +73,19 @@ class LoadedGuest(Protocol):
 
         Raises:
             ResourceError: the host has no such resource.
+        """
+
+    def callee(self, call: Call, name: str, entry: str | None = None) -> LoadedGuest:
+        """Return the guest that a call of this guest means by a name, as it is loaded now.
+
+        Args:
+            call: the running call.
+            name: a guest of the same tenant, or ``tenant:guest``.
+            entry: what is to be called there; ``None`` for the guest's own entry.
+
+        Raises:
+            NotFound: there is none that this guest may see (:mod:`guesthouse.calls.crossing`).
+            NotAllowed: there is one, but this guest's ``consumes`` leaves it out.
         """
 
     def open(self, call: Call | None, template: Template | None = None) -> Instance:
@@ -91,6 +107,25 @@ class GuestSide:
 
     def __init__(self, guest: LoadedGuest) -> None:
         self.guest = guest
+
+    def accepts(self, entry: str | None) -> bool:
+        """Say whether a call may name this entry; only for the interface that owns the guest.
+
+        Args:
+            entry: the entry; ``None`` for the guest's own.
+
+        Returns:
+            False when there is something of that name that cannot be called.
+
+        Raises:
+            NotFound: there is nothing of that name.
+        """
+        if entry is None:
+            return True
+        item = self.guest.info.exports.get(entry)
+        if item is None or item.kind != "function":
+            raise NotFound("function", entry, guest=self.guest.name)
+        return not item.params
 
     def bind(self, instance: Instance, call: Call | None) -> None:
         """Attach native state to an instance that was opened and has not been started."""

@@ -1,0 +1,24 @@
+"""Ark modules: functions that are launched, alone or by one another (spec/module-run.md)."""
+
+from guesthouse.engine import HostFunction, ModuleInfo
+from guesthouse.interfaces.ark import guest as _guest
+from guesthouse.interfaces.ark.imports import FUNCTIONS
+from guesthouse.interfaces.contract import GuestSide, LoadedGuest
+
+
+class Ark:
+    """The interface ``ark``; see :class:`guesthouse.interfaces.Interface`."""
+
+    name = "ark"
+    functions: tuple[HostFunction, ...] = FUNCTIONS
+
+    def owns(self, info: ModuleInfo) -> bool:
+        """Say whether the module was built for Ark."""
+        return _guest.owns(info)
+
+    def attach(self, guest: LoadedGuest) -> GuestSide:
+        """Make the guest side of a loaded module."""
+        return _guest.ArkSide(guest)
+
+
+interface = Ark()

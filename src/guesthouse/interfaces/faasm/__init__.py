@@ -1,0 +1,31 @@
+"""Functions built for Faasm: input and output, chaining, two-tier state, files, threads."""
+
+from __future__ import annotations
+
+from guesthouse.engine import HostFunction, ModuleInfo
+from guesthouse.interfaces.contract import GuestSide, LoadedGuest
+from guesthouse.interfaces.faasm.guest import FaasmSide
+from guesthouse.interfaces.faasm.imports import IMPORTS
+from guesthouse.interfaces.faasm.message import Message, message_of, output_of
+
+__all__ = ["FaasmInterface", "Message", "interface", "message_of", "output_of"]
+
+
+class FaasmInterface:
+    """The interface as the host sees it."""
+
+    name = "faasm"
+    functions: tuple[HostFunction, ...] = IMPORTS
+
+    def owns(self, info: ModuleInfo) -> bool:
+        """True for modules that import any ``__faasm_*`` or bring a zygote."""
+        return "_faasm_zygote" in info.exports or any(
+            item.module == "env" and item.name.startswith("__faasm_") for item in info.imports
+        )
+
+    def attach(self, guest: LoadedGuest) -> GuestSide:
+        """Return Faasm's part in a guest."""
+        return FaasmSide(guest)
+
+
+interface = FaasmInterface()

@@ -1,0 +1,194 @@
+"""The guest side of Faasm: which exports are entered in which order, input in, output out (spec 3.1-3.3)."""
+
+from __future__ import annotations
+
+import struct
+
+from guesthouse.calls import Call, Outcome
+from guesthouse.engine import Exit, Instance
+from guesthouse.engine.tables import invoke_at, signature_at
+from guesthouse.errors import CallError, NotFound, Trap
+from guesthouse.interfaces.contract import Command, GuestSide, LoadedGuest
+from guesthouse.interfaces.faasm.message import Message, message_of, signed
+from guesthouse.interfaces.faasm.session import SESSION, Session, session_of
+from guesthouse.interfaces.faasm.settings import Settings
+
+#: What every guest finds in its environment; nothing of the host's leaks in (spec 2.7).
+ENVIRONMENT = {
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHON_PATH": "/",
+    "PYTHONHOME": "/",
+    "PYTHONHASHSEED": "0",
+    "PYTHONNOUSERSITE": "on",
+    "PYTHONWASM": "1",
+}
+
+#: ``argv[0]`` of every function.
+PROGRAM = "function.wasm"
+
+_START, _ZYGOTE = "_start", "_faasm_zygote"
+_CONSTRUCTORS, _INITIALIZE, _DESTRUCTORS = "__wasm_call_ctors", "_initialize", "__wasm_call_dtors"
+#: The level below ``_start``, which runs no constructors.
+_MAIN_VOID, _MAIN_ARGS = "__main_void", "__main_argc_argv"
+
+
+class FaasmSide(GuestSide):
+    """Faasm's part in one guest.
+
+    Args:
+        guest: the guest.
+
+    Raises:
+        ManifestError: a setting in the guest's configuration is wrong.
+    """
+
+    def __init__(self, guest: LoadedGuest) -> None:
+        super().__init__(guest)
+        self.settings = Settings.read(guest.config)
+        exports = guest.info.exports
+        self._zygote = _ZYGOTE in exports
+        self._start = _START in exports
+        self._main = next((name for name in (_MAIN_VOID, _MAIN_ARGS) if name in exports), None)
+        self._initializer = next((name for name in (_INITIALIZE, _CONSTRUCTORS) if name in exports), None)
+        self._destructors = _DESTRUCTORS in exports
+        self._prints = self.settings.capture_stdout
+        self._plain = self._command("", None)
+
+    # -- around a call
+
+    def bind(self, instance: Instance, call: Call | None) -> None:
+        """Open the call's session, and say how its WASI part is to be set up."""
+        if call is None:
+            return
+        session = call.scratch[SESSION] = Session(self.settings)
+        message = message_of(call)
+        if self._prints or message.cmdline:
+            call.scratch[Command] = self._command(message.cmdline, session)
+        else:
+            call.scratch[Command] = self._plain
+
+    def release(self, instance: Instance, call: Call | None) -> None:
+        """End the session."""
+        if call is not None:
+            session: Session | None = call.scratch.get(SESSION)
+            if session is not None:
+                session.end(call)
+
+    def _command(self, cmdline: str, session: Session | None) -> Command:
+        sink = session.print if session is not None and self._prints else None
+        words = cmdline.split(" ") if cmdline else []
+        return Command(args=words, env=ENVIRONMENT, stdout=sink, stderr=sink, options={"program": PROGRAM})
+
+    # -- the call
+
+    def run(self, instance: Instance, call: Call) -> Outcome:
+        """Run one call in a fresh instance.
+
+        Raises:
+            CallError: the call ended by trap, host exception, deadline and the like.
+        """
+        message = message_of(call)
+        try:
+            code = self._enter(instance, call, message)
+        except Exit as leaving:
+            code = signed(leaving.code)
+        if code:
+            # The function's own output is lost then, as it is in the reference.
+            return Outcome(code, b"Call failed (return value=%d)" % code)
+        output = instance.output
+        if self._prints:
+            output = b"".join(session_of(call).printed) + b"\n" + output
+        return Outcome(0, output)
+
+    def _enter(self, instance: Instance, call: Call, message: Message) -> int:
+        """Run the function that the call asks for and return its code."""
+        if message.pointer is not None:
+            self.initialise(instance)
+            code = self._pointer(instance, call, message.pointer)
+        elif call.entry is not None and call.entry != _START:
+            self.initialise(instance)
+            code = self._export(instance, call, call.entry)
+        elif self._main is not None and (self._zygote or not self._start):
+            self.initialise(instance)
+            code = self._enter_main(instance, message)
+        elif self._start:
+            if self._zygote:
+                self.initialise(instance)
+            instance.invoke(_START)  # runs the constructors and flushes its streams itself
+            return 0
+        else:
+            raise NotFound("entry", _START, known=list(self.guest.info.exports), guest=call.guest)
+        if self._destructors:
+            instance.invoke(_DESTRUCTORS)  # flushes what the C library has buffered
+        return code
+
+    def initialise(self, instance: Instance) -> None:
+        """Run constructors and zygote: the state that a snapshot freezes.
+
+        Raises:
+            CallError: the zygote returned something other than 0.
+        """
+        if self._initializer is not None:
+            instance.invoke(self._initializer)
+        if self._zygote:
+            code = instance.invoke(_ZYGOTE)
+            if code:
+                raise CallError(f"the zygote returned {signed(code)}", function=_ZYGOTE)
+
+    def _pointer(self, instance: Instance, call: Call, index: int) -> int:
+        """Call a table function: no parameter, or the input as a decimal number."""
+        type_ = signature_at(instance, index)
+        if type_ is None:
+            raise Trap(f"no function at index {index} of the table", guest=call.guest)
+        name = f"function {index} of the table"
+        return _code(invoke_at(instance, index, *_arguments(type_, call, name)))
+
+    def _export(self, instance: Instance, call: Call, name: str) -> int:
+        type_ = instance.signature(name)
+        if type_ is None:
+            raise NotFound("entry", name, known=list(self.guest.info.exports), guest=call.guest)
+        return _code(instance.invoke(name, *_arguments(type_, call, name)))
+
+    def _enter_main(self, instance: Instance, message: Message) -> int:
+        if self._main == _MAIN_VOID:
+            return _code(instance.invoke(_MAIN_VOID))
+        words = [PROGRAM, *(message.cmdline.split(" ") if message.cmdline else ())]
+        return _code(instance.invoke(_MAIN_ARGS, len(words), _place_arguments(instance, words)))
+
+
+def _arguments(type_: tuple[str, str], call: Call, name: str) -> tuple[int, ...]:
+    """Return what a pointer call passes: nothing, or its input as a decimal number (spec 3.3).
+
+    Raises:
+        CallError: the function is of another type, or the input is no number.
+    """
+    params, results = type_
+    if params not in ("", "i") or results not in ("", "i"):
+        raise CallError(f"{name} takes more than one i32 or returns more than that", guest=call.guest)
+    if not params:
+        return ()
+    text = call.input.rstrip(b"\0").strip()
+    try:
+        return (int(text or b"0"),)
+    except ValueError:
+        raise CallError(f"the input is no decimal number, which {name} needs", guest=call.guest) from None
+
+
+def _code(result: int | None) -> int:
+    return 0 if result is None else signed(result)
+
+
+def _place_arguments(instance: Instance, words: list[str]) -> int:
+    """Put ``argv`` into memory from the guest's own ``malloc``; return its address."""
+    if not instance.exports("malloc"):
+        raise CallError("main takes arguments, and the module does not export malloc for them")
+    texts = [word.encode() + b"\0" for word in words]
+    table = 4 * (len(texts) + 1)
+    start: int = instance.invoke("malloc", table + sum(map(len, texts)))
+    addresses, position = [], start + table
+    for text in texts:
+        addresses.append(position)
+        position += len(text)
+    instance.write(start, struct.pack(f"<{len(texts) + 1}I", *addresses, 0) + b"".join(texts))
+    return start

@@ -1,0 +1,51 @@
+"""What the Faasm interface keeps for the duration of one call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from guesthouse.interfaces.faasm.settings import Settings
+
+if TYPE_CHECKING:
+    from guesthouse.calls import Call
+    from guesthouse.interfaces.faasm.shared import Section
+
+#: Key of the session in ``Call.scratch``.
+SESSION = object()
+
+
+class Session:
+    """One call's state.
+
+    Attributes:
+        settings: the function's settings.
+        children: the calls this one chained, by id; they keep their results for as long as it runs.
+        printed: what was printed so far, if that is captured.
+        kept: guest addresses of what the host allocated once, by purpose.
+        section: the critical section that this call has used.
+    """
+
+    __slots__ = ("children", "kept", "printed", "section", "settings")
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.children: dict[int, Call] = {}
+        self.printed: list[bytes] = []
+        self.kept: dict[str, int] = {}
+        self.section: Section | None = None
+
+    def end(self, call: Call) -> None:
+        """Let go of what a call holds at its end, however that came."""
+        if self.section is not None and self.section.owner is call:
+            self.section.leave()
+
+    def print(self, data: bytes) -> None:
+        """Take what the guest prints on stdout or stderr."""
+        if self.settings.capture_stdout:
+            self.printed.append(data)
+
+
+def session_of(call: Any) -> Session:
+    """Return the session of a running call."""
+    session: Session = call.scratch[SESSION]
+    return session
