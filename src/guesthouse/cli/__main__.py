@@ -1,0 +1,7 @@
+"""``python -m guesthouse.cli``, where the script is not on the path."""
+
+import sys
+
+from guesthouse.cli.main import main
+
+sys.exit(main())

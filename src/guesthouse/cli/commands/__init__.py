@@ -1,0 +1,1 @@
+"""One module per command: its function ``command`` with cyclopts annotations is all there is to add."""

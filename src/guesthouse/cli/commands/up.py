@@ -1,0 +1,100 @@
+"""``guesthouse up``: serve an application until interrupted."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from cyclopts import Parameter
+
+from guesthouse import application, manifest
+from guesthouse.cli import options, output
+from guesthouse.errors import ManifestError
+from guesthouse.host import Host
+from guesthouse.interfaces import available
+from guesthouse.limits import format_duration, format_size
+from guesthouse.observe import configure
+from guesthouse.server import DEFAULT_LISTEN, Gateway
+
+
+def command(
+    *manifests: Path,
+    listen: Annotated[
+        str, Parameter(help="HOST:PORT of the HTTP side; other than loopback needs a token.")
+    ] = DEFAULT_LISTEN,
+    token: Annotated[
+        str | None, Parameter(env_var="GUESTHOUSE_TOKEN", help="Token that every request must carry.")
+    ] = None,
+    state: Annotated[
+        str | None, Parameter(help="Where state is kept: memory://, sqlite:///PATH, nats://….")
+    ] = None,
+    uploads: Annotated[
+        Sequence[str] | None,
+        options.repeatable("Accept uploads, granting at most this capability ('' for none)"),
+    ] = None,
+    workers: Annotated[
+        int | None, Parameter(help="Calls that run at once; one per processor by default.")
+    ] = None,
+    log: Annotated[str, Parameter(help="Least level of the log: debug, info, warning, error.")] = "info",
+    json: options.Json = False,
+) -> int:
+    """Serve an application until interrupted.
+
+    Args:
+        manifests: guesthouse.toml, or Pulp's pulp.cell.toml, pulp.app.toml or pulp.host.toml; or several.
+    """
+    if not manifests:
+        raise ManifestError("no manifest given; name a guesthouse.toml or a pulp.cell.toml")
+    configure(log, as_json=json)
+    kinds = {path: manifest.kind_of(path) for path in manifests}
+    ours = [manifest.load(path) for path, kind in kinds.items() if kind == "guesthouse"]
+    theirs = [path for path, kind in kinds.items() if kind != "guesthouse"]
+    resources: dict[str, Any] = {"state": state} if state else {}
+    with Host(workers=workers, **resources) as host:
+        for app in ours:
+            application.load(host, app)
+        granted = None if uploads is None else [name for name in uploads if name]
+        with _cells(host, theirs), Gateway(host, listen, tokens=token, uploads=granted) as gateway:
+            _announce(host, gateway)
+            wait_for_signal()
+    return 0
+
+
+def wait_for_signal() -> None:
+    """Return when the process is asked to end (SIGINT, SIGTERM)."""
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    # In pieces: a plain wait() would keep a signal handler from running on some systems.
+    while not asked.wait(0.5):
+        pass
+
+
+def _cells(host: Host, paths: Sequence[Path]) -> AbstractContextManager[object]:
+    """Return what serves Pulp's manifests while it is entered; nothing for none."""
+    if not paths:
+        return nullcontext()
+    for interface in available():
+        serve = getattr(interface, "serve_manifests", None)
+        if serve is not None:
+            return cast(AbstractContextManager[object], serve(host, paths))
+    raise ManifestError("this installation has no interface that serves it", file=str(paths[0]))
+
+
+def _announce(host: Host, gateway: Gateway) -> None:
+    rows = [
+        {
+            "guest": guest.name,
+            "interface": guest.interface,
+            "may use": ", ".join(sorted(guest.granted)) or "-",
+            "memory": format_size(guest.limits.memory),
+            "wall": "none" if guest.limits.wall is None else format_duration(guest.limits.wall),
+        }
+        for guest in host.guests
+    ]
+    output.print_table(rows, ("guest", "interface", "may use", "memory", "wall"))
+    output.console().print(f"\nserving at {gateway.url}; ctrl-C ends it")

@@ -1,0 +1,83 @@
+"""Finds the commands, runs one, and turns what went wrong into one message and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+import cyclopts
+
+from guesthouse.cli import commands, exits, output
+from guesthouse.errors import Error
+
+
+def build(*, eager: bool = False) -> cyclopts.App:
+    """Return the application: every module below ``commands`` is a command of its name.
+
+    Args:
+        eager: import all commands now, so that the help can say what each does; otherwise only the one that
+            is used is imported, which keeps ``run`` quick.
+    """
+    app = cyclopts.App(
+        name="guesthouse",
+        help="One WebAssembly host for Pulp, Faasm, grafOS, WASI/WASIX and Ark guests.",
+        version=_version,
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,  # ours to report
+    )
+    for found in pkgutil.iter_modules(commands.__path__):
+        name = found.name.replace("_", "-")
+        if eager:
+            app.command(importlib.import_module(f"{commands.__name__}.{found.name}").command, name=name)
+        else:
+            app.command(f"{commands.__name__}.{found.name}:command", name=name)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: without the program's name; those of the process by default.
+
+    Returns:
+        The exit code (DESIGN section 7): the guest's own for ``run``; 124 deadline, 125 refused by the host,
+        134 trap, 130 interrupted, 2 for a command line that cannot be understood.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        answer = build(eager=not words or words[0].startswith("-"))(
+            words, exit_on_error=False, print_error=False
+        )
+    except cyclopts.CycloptsError as error:
+        output.complain(f"{error}\n`guesthouse {_command(words)}--help` shows how it is used")
+        return exits.USAGE
+    except KeyboardInterrupt:
+        output.complain("interrupted")
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone: say nothing, and keep the interpreter from trying again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.PIPE
+    except (Error, ValueError, OSError) as error:
+        output.complain(str(error))
+        return exits.of(error)
+    except Exception as error:
+        # What a capability written by somebody raised, or a fault of ours.
+        if os.environ.get("GUESTHOUSE_DEBUG"):
+            raise
+        output.complain(f"{type(error).__name__}: {error}\nGUESTHOUSE_DEBUG=1 shows where it was raised")
+        return exits.REFUSED
+    return answer if isinstance(answer, int) else 0
+
+
+def _version() -> str:
+    return importlib.metadata.version("guesthouse")
+
+
+def _command(words: Sequence[str]) -> str:
+    return f"{words[0]} " if words and not words[0].startswith("-") else ""
