@@ -35,7 +35,8 @@ format: install  ## rewrite what `lint` would complain about where that is safe
 
 docs: install    ## build the documentation into site/
 	@$(PYTHON) scripts/install.py docs
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo 'open site/index.html'
 
 guests: install  ## build every guest below guests/
 	@$(BIN)/python -m guesthouse.testing.guests
