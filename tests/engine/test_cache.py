@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from guesthouse.engine import Engine, wat_to_wasm, wheel
-from guesthouse.errors import InvalidModule, LoadError
+from guesthouse.errors import InvalidModule, LoadError, ResourceError
 
 WASM = wat_to_wasm('(module (func (export "f") (result i32) i32.const 41))')
 
@@ -178,6 +178,19 @@ def test_an_unknown_wheel_is_refused_with_what_is_needed(version):
 def test_an_absent_symbol_is_refused_with_what_is_needed():
     with pytest.raises(ImportError, match="does not export wasmtime_no_such"):
         wheel.symbols(["wasmtime_no_such"])
+
+
+def test_a_full_pool_is_told_and_empties_again():
+    engine = Engine(False, slots=16)
+    template = engine.compile(WASM).link({})
+    held = [template.open() for _ in range(17)]
+    for instance in held[:16]:
+        instance.start()
+    with pytest.raises(ResourceError, match="all places for instances are taken"):
+        held[16].start()
+    for instance in held:
+        instance.close()
+    assert run(engine) == 41
 
 
 def test_little_address_space_means_no_pool_not_an_abort(tmp_path):

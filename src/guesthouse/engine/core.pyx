@@ -12,7 +12,9 @@ from guesthouse.engine cimport faults, ticker
 from guesthouse.engine.abi cimport api, boxed_t
 from guesthouse.engine.traps cimport take_backtrace, take_message
 from guesthouse.engine.values cimport pack, unpack
-from guesthouse.errors import Cancelled, DeadlineExceeded, MemoryLimit, OutOfFuel, OutputLimit, Trap
+from guesthouse.errors import (
+    Cancelled, DeadlineExceeded, MemoryLimit, OutOfFuel, OutputLimit, ResourceError, Trap,
+)
 from guesthouse.engine.exits import Exit, OutOfBounds
 from guesthouse.engine.traps import TRAP_REASONS
 
@@ -119,6 +121,7 @@ cdef class Instance:
 
         Raises:
             MemoryLimit: its memories do not fit the limit.
+            ResourceError: all places of the instance pool are taken.
             CallError: as :meth:`invoke`.
         """
         cdef Record* record = self.alive()
@@ -288,6 +291,10 @@ cdef class Instance:
         if code != 255:
             reason = TRAP_REASONS[code] if code < len(TRAP_REASONS) else f"trap code {code}"
             return Trap(reason, code=code, backtrace=backtrace, function=function)
+        if text.startswith("maximum concurrent limit"):
+            return ResourceError(
+                "all places for instances are taken; close some, or make the engine with more `slots`",
+                resource="instance pool")
         return Trap(text or "the engine stopped the guest", backtrace=backtrace, function=function)
 
     # -- memory

@@ -73,6 +73,9 @@ def _run_command(
         arguments, stdin=0 if given is None else given, env=environment, dirs=directories, entry=entry,
         stdout=1, stderr=2,
     )  # fmt: skip
+    # What it printed is out already; this is what an export returned that is no program.
+    sys.stdout.buffer.write(ended.stdout)
+    sys.stdout.buffer.flush()
     _show_receipt(receipt, ended.receipt)
     return exits.guest_code(ended.code)
 
