@@ -6,6 +6,7 @@ import multiprocessing
 
 import pytest
 
+from guesthouse.engine import read
 from guesthouse.errors import InvalidModule
 from guesthouse.testing import guests
 
@@ -48,12 +49,23 @@ def test_compiler_output_is_in_the_error(source):
     with pytest.raises(guests.BuildError, match="expected") as caught:
         guests.build(source, flavour="bare")
     assert "add.c" in str(caught.value) and "ziglang" in str(caught.value)
-    assert not list(guests.cache_dir().glob("*.wasm"))
+    assert not list(guests.cache_dir().glob("*/*.wasm"))
 
 
 def test_directive_in_the_source_chooses_the_flavour(source):
     source.write_text("// build: bare -DZERO=0\n" + ADD.replace("a + b", "a + b + ZERO"))
     assert guests.build(source) == guests.build(source, flavour="bare")
+
+
+def test_a_main_makes_a_command_and_everything_else_a_reactor(source):
+    exports = read(guests.build(source).read_bytes()).exports
+    assert "_start" not in exports and "add" in exports
+    source.write_text(ADD + "int main(void) { return 3; }\n")
+    assert "_start" in read(guests.build(source).read_bytes()).exports
+
+
+def test_a_module_keeps_the_name_of_its_source(source):
+    assert guests.build(source, flavour="bare").stem == "add"
 
 
 def test_unknown_flavour_names_the_known_ones(source):
@@ -82,5 +94,5 @@ def test_many_processes_at_once_build_it_once(source):
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         paths = pool.map(_build_it, [source] * 4)
     assert len(set(paths)) == 1
-    assert len(list(guests.cache_dir().glob("*.wasm"))) == 1
+    assert len(list(guests.cache_dir().glob("*/*.wasm"))) == 1
     assert not list(guests.cache_dir().glob(".build-*"))

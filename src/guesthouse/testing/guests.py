@@ -83,10 +83,11 @@ FLAVOURS: dict[str, tuple[str, ...]] = {
 
 _GO_FLAGS = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w")
 
-#: Flavour of a source that does not say one, by the folder it lies in; anything else is a `reactor`.
+#: Flavour of a source that does not say one, by the folder below ``guests/`` that it lies in.
 FOLDER_FLAVOURS = {"faasm": "faasm", "wasi": "command", "wasix": "command"}
 
 _DIRECTIVE = re.compile(r"^\s*(?://|/\*|;;)\s*build:\s*([\w-]+)([^*\n]*)", re.MULTILINE)
+_MAIN = re.compile(r"^\s*int\s+main\s*\(", re.MULTILINE)
 _C_SUFFIXES = {".c", ".cc", ".cpp", ".cxx"}
 _BUILD_SECONDS = 900
 
@@ -135,7 +136,8 @@ def build(
         source: a ``.c``, ``.cpp``, ``.go`` or ``.wat`` file, a folder of Go files, or several C files
             that make one module. Relative paths count from the checkout's root.
         flavour: how to build it: one of :data:`FLAVOURS` for C and C++, ``command`` or ``reactor`` for Go.
-            Default: what the source's ``build:`` line says, else by folder.
+            Default: what the source's ``build:`` line says, else by folder, else ``command`` for a C source
+            with a ``main``, else ``reactor``.
         flags: further compiler flags, after those of the ``build:`` line.
 
     Returns:
@@ -148,7 +150,7 @@ def build(
     paths = [_locate(Path(name)) for name in names]
     first = paths[0]
     told_flavour, told_flags = _directive(first)
-    way = flavour or told_flavour or FOLDER_FLAVOURS.get(_folder(first), "reactor")
+    way = flavour or told_flavour or _guess(first)
     extra = (*told_flags, *flags)
     if first.suffix == ".wat":
         return _cached(first.stem, _digest([first], "wat", ()), partial(_assemble, first))
@@ -179,6 +181,14 @@ def _folder(path: Path) -> str:
     """The folder below ``guests/`` that a source lies in."""
     parts = path.parts
     return parts[parts.index("guests") + 1] if "guests" in parts[:-1] else path.parent.name
+
+
+def _guess(path: Path) -> str:
+    """The flavour of a source that says none."""
+    by_folder = FOLDER_FLAVOURS.get(_folder(path))
+    if by_folder is not None:
+        return by_folder
+    return "command" if path.suffix in _C_SUFFIXES and _MAIN.search(path.read_text()) else "reactor"
 
 
 def _directive(path: Path) -> tuple[str | None, tuple[str, ...]]:
@@ -276,7 +286,7 @@ def _locked(path: Path) -> Iterator[None]:
 def _cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
     """Return the cache entry; ``make(out)`` writes it when it is not there yet."""
     folder = cache_dir()
-    entry = folder / f"{name}-{key}.wasm"
+    entry = folder / key / f"{name}.wasm"  # the stem is what a host calls the guest by default
     if entry.exists():
         return entry
     with _locked(folder / f".{key}.lock"):
@@ -284,6 +294,7 @@ def _cached(name: str, key: str, make: Callable[[Path], None]) -> Path:
             with tempfile.TemporaryDirectory(dir=folder, prefix=".build-") as scratch:
                 out = Path(scratch) / "guest.wasm"
                 make(out)
+                entry.parent.mkdir(exist_ok=True)
                 out.replace(entry)
     return entry
 

@@ -1,0 +1,3 @@
+module guesthouse/demo/words
+
+go 1.24
