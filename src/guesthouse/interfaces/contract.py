@@ -22,13 +22,16 @@ from guesthouse.registry import Links
 class Command:
     """How a WASI command is run; the payload of a call made by ``guest.run``.
 
+    An interface that owns a guest leaves one in ``call.scratch[Command]`` to say how its calls are to find
+    their WASI part.
+
     Attributes:
         args: arguments after the program's own name.
         stdin: bytes, or the number of a host file descriptor to read from.
         env: environment, nothing of the host's own.
         dirs: preopened directories, guest path to host path; a host path may end in ``:ro``.
         stdout, stderr: ``None`` captures; a descriptor number or a callable taking bytes receives at once.
-        options: further options that an interface understands (``net``, ``tty``, …).
+        options: further options that an interface understands (``net``, ``tty``, …); ``program`` is ``argv[0]``.
     """
 
     args: Sequence[str] = ()

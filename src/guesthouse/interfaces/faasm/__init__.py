@@ -10,6 +10,8 @@ from guesthouse.interfaces.faasm.message import Message, message_of, output_of
 
 __all__ = ["FaasmInterface", "Message", "interface", "message_of", "output_of"]
 
+_NAMES = frozenset((row.module, row.name) for row in IMPORTS)
+
 
 class FaasmInterface:
     """The interface as the host sees it."""
@@ -18,9 +20,9 @@ class FaasmInterface:
     functions: tuple[HostFunction, ...] = IMPORTS
 
     def owns(self, info: ModuleInfo) -> bool:
-        """True for modules that import any ``__faasm_*`` or bring a zygote."""
+        """True for modules that import anything of this interface, or bring a zygote."""
         return "_faasm_zygote" in info.exports or any(
-            item.module == "env" and item.name.startswith("__faasm_") for item in info.imports
+            (item.module, item.name) in _NAMES for item in info.imports
         )
 
     def attach(self, guest: LoadedGuest) -> GuestSide:

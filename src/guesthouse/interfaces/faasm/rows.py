@@ -29,14 +29,17 @@ def row(
     return HostFunction(capability, ENV, name, params, results, implementation, summary)
 
 
-def refused(names: Iterable[tuple[str, str, str]], why: str) -> tuple[HostFunction, ...]:
+def refused(
+    names: Iterable[tuple[str, str, str]], why: str, capability: str = ""
+) -> tuple[HostFunction, ...]:
     """Return rows of functions that link and end the call when called.
 
     Args:
         names: name, parameter letters and result letters of each.
         why: what the guest's user is told, after the function's name.
+        capability: the capability that lets them link.
     """
     return tuple(
-        row(name, params, results, Trapping(f"{name}: {why}"), f"Ends the call: {why}.")
+        row(name, params, results, Trapping(f"{name}: {why}"), f"Ends the call: {why}.", capability)
         for name, params, results in names
     )

@@ -53,6 +53,9 @@ class WasiSide(GuestSide):
             LoadError: a directory cannot be opened.
         """
         command = None if call is None else call.payload
+        if not isinstance(command, Command) and call is not None:
+            # Another interface that owns the guest has said how it wants it set up.
+            command = call.scratch.get(Command)
         if isinstance(command, Command):
             return self._for_command(command)
         data = b"" if call is None else call.input
@@ -66,7 +69,8 @@ class WasiSide(GuestSide):
 
     def _for_command(self, command: Command) -> Process:
         given: dict[str, Any] = dict(self._options)
-        given["args"] = (self.guest.name, *given.get("args", ()), *command.args)
+        program = command.options.get("program", self.guest.name)
+        given["args"] = (program, *given.get("args", ()), *command.args)
         given["env"] = {**given.get("env", {}), **command.env}
         given["dirs"] = {**given.get("dirs", {}), **command.dirs}
         for name in ("stdout", "stderr"):
