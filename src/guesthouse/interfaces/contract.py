@@ -31,7 +31,7 @@ class Command:
         env: environment, nothing of the host's own.
         dirs: preopened directories, guest path to host path; a host path may end in ``:ro``.
         stdout, stderr: ``None`` captures; a descriptor number or a callable taking bytes receives at once.
-        options: further options that an interface understands (``net``, ``tty``, …); ``program`` is ``argv[0]``.
+        options: what an interface understands beyond that (``net``, ``tty``, …); ``program`` is ``argv[0]``.
     """
 
     args: Sequence[str] = ()
