@@ -16,6 +16,8 @@ from guesthouse.engine.record cimport (
 # Native state that a capability keeps for one instance; subclasses hold C fields and set `pointer`.
 cdef class Attachment:
     cdef void* pointer
+    # Called once before the store is dropped, whatever way the call ended, on a live record.
+    cdef void detach(self) noexcept
 
 cdef class Instance:
     cdef Record* record

@@ -1,6 +1,8 @@
 # cython: language_level=3
 """The instance: one live instantiation of a guest, and what host functions may do with its record."""
 
+cimport cython
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.ref cimport Py_XDECREF
@@ -56,6 +58,9 @@ cdef void* on_epoch(void* context, void* data, uint64_t* delta, uint8_t* kind) n
 cdef class Attachment:
     """Native state that a capability keeps for one instance; the instance keeps it alive."""
 
+    cdef void detach(self) noexcept:
+        """Undo what was done to the instance's memory; the engine is about to reuse it."""
+
 
 cdef class Function:
     """An exported function of one instance, looked up once."""
@@ -65,6 +70,7 @@ cdef class Function:
     cdef str results
 
 
+@cython.no_gc_clear      # the attachments must still be there when it is deallocated
 cdef class Instance:
     """One live instantiation of a guest: own store, own memory, one thread at a time.
 
@@ -94,8 +100,11 @@ cdef class Instance:
 
     cdef void release(self):
         cdef Record* record = self.record
+        cdef Attachment attachment
         if record == NULL:
             return
+        for attachment in self.attachments:
+            attachment.detach()
         self.record = NULL
         api.store_delete(self.store)
         free(record.output)
