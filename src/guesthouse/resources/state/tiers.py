@@ -7,7 +7,7 @@ with key ``c`` and tenant ``a`` with key ``b_c`` are different values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from guesthouse.resources.state.errors import StateError
@@ -83,19 +83,33 @@ class GlobalTier(Protocol):
         """Let go of files and connections; what was acknowledged stays."""
 
 
+#: What opens a global tier, by URL scheme; a cluster registers its own here.
+OPENERS: dict[str, Callable[[str], GlobalTier]] = {}
+
 #: Book-keeping bytes that each element of a list counts for, so that empty elements are bounded too.
 ELEMENT_COST = 16
 
 
-def open_tier(url: str) -> GlobalTier:
-    """Open an embedded global tier by URL.
+def register_tier(scheme: str, opener: Callable[[str], GlobalTier]) -> None:
+    """Let URLs of a scheme, such as ``nats``, name a global tier.
 
     Args:
-        url: ``memory://`` (gone with the process) or ``sqlite:///path`` (survives it); add
-            ``?durability=power`` to have every push survive a power failure, too.
+        scheme: what stands before ``://``.
+        opener: takes the whole URL and returns the tier.
+    """
+    OPENERS[scheme] = opener
+
+
+def open_tier(url: str) -> GlobalTier:
+    """Open a global tier by URL.
+
+    Args:
+        url: ``memory://`` (gone with the process), ``sqlite:///path`` (survives it; add
+            ``?durability=power`` to have every push survive a power failure, too), or a URL of a scheme
+            that was registered.
 
     Raises:
-        StateError: no embedded backend has this scheme.
+        StateError: no backend has this scheme.
     """
     from guesthouse.resources.state.memory import MemoryTier
     from guesthouse.resources.state.sqlite import SqliteTier
@@ -107,4 +121,7 @@ def open_tier(url: str) -> GlobalTier:
         path, _, options = rest.partition("?")
         # sqlite:///relative and sqlite:////absolute, as others spell it
         return SqliteTier(path.removeprefix("/"), power_safe="durability=power" in options)
-    raise StateError(f"no state backend for {url!r}; known here: memory://, sqlite:///path")
+    if scheme in OPENERS:
+        return OPENERS[scheme](url)
+    known = ", ".join(["memory://", "sqlite:///path", *(f"{name}://" for name in OPENERS)])
+    raise StateError(f"no state backend for {url!r}; there are: {known}")
