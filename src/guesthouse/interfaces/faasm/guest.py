@@ -9,6 +9,7 @@ from guesthouse.engine import Exit, Instance
 from guesthouse.engine.tables import invoke_at, signature_at
 from guesthouse.errors import CallError, NotFound, Trap
 from guesthouse.interfaces.contract import Command, GuestSide, LoadedGuest
+from guesthouse.interfaces.faasm import state
 from guesthouse.interfaces.faasm.message import Message, message_of, signed
 from guesthouse.interfaces.faasm.session import SESSION, Session, session_of
 from guesthouse.interfaces.faasm.settings import Settings
@@ -54,6 +55,7 @@ class FaasmSide(GuestSide):
         self._destructors = _DESTRUCTORS in exports
         self._prints = self.settings.capture_stdout
         self._plain = self._command("", None)
+        self._state = guest.service("state") if state.CAPABILITY in guest.granted else None
 
     # -- around a call
 
@@ -61,6 +63,8 @@ class FaasmSide(GuestSide):
         """Open the call's session, and say how its WASI part is to be set up."""
         if call is None:
             return
+        if self._state is not None:
+            state.bind(instance, self._state)
         session = call.scratch[SESSION] = Session(self.settings)
         message = message_of(call)
         if self._prints or message.cmdline:

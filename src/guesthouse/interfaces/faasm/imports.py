@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from guesthouse.engine import HostFunction, Native
-from guesthouse.interfaces.faasm import chaining, conf, parallel, posix, printing, python, shared
+from guesthouse.interfaces.faasm import (
+    chaining,
+    conf,
+    memory,
+    parallel,
+    posix,
+    printing,
+    python,
+    shared,
+    state,
+)
 from guesthouse.interfaces.faasm.io import FUNCTIONS as IO
 from guesthouse.interfaces.faasm.rows import row
 
@@ -17,6 +27,8 @@ ROWS: tuple[HostFunction, ...] = (
 IMPORTS: tuple[HostFunction, ...] = (
     *ROWS,
     *chaining.ROWS,
+    *state.ROWS,
+    *memory.ROWS,
     *conf.ROWS,
     *python.ROWS,
     *shared.ROWS,

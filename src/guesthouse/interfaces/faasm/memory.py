@@ -16,6 +16,6 @@ ROWS: tuple[HostFunction, ...] = (
     row("__sbrk", "i", "i", Native(FUNCTIONS["__sbrk"]), "Move the break by whole pages.", CAPABILITY),
     row("mprotect", "iii", "i", Constant(0), "Do nothing: wasm pages have no protection.", CAPABILITY),
     row("madvise", "iii", "i", Constant(0), "Do nothing.", CAPABILITY),
-    *refused((("msync", "iii", "i"),), "mapped files are copies and are never written back", CAPABILITY),
-    *refused((("shm_open", "iii", "i"),), "there is no named shared memory; use state", CAPABILITY),
+    *refused((("msync", "iii", "i"),), "mapped files are copies and are never written back"),
+    *refused((("shm_open", "iii", "i"),), "there is no named shared memory; use state"),
 )

@@ -30,7 +30,7 @@ ROWS: tuple[HostFunction, ...] = (
     _row("__faasm_read_appended_state", "iiii", "", "read_appended_state", "Copy the first elements."),
     _row("__faasm_clear_appended_state", "i", "", "clear_appended_state", "Empty a key's list."),
     _row("__faasm_flag_state_dirty", "ii", "", "flag_state_dirty", "Mark a value as changed."),
-    _row("__faasm_flag_state_offset_dirty", "iiii", "", "flag_state_offset_dirty", "Mark a range as changed."),
+    _row("__faasm_flag_state_offset_dirty", "iiii", "", "flag_state_offset_dirty", "Mark bytes as changed."),
     _row("__faasm_lock_state_read", "i", "", "lock_state", "Take the shared lock of a value."),
     _row("__faasm_unlock_state_read", "i", "", "unlock_state", "Give the shared lock back."),
     _row("__faasm_lock_state_write", "i", "", "lock_state", "Take the exclusive lock of a value.", 1),

@@ -1,0 +1,39 @@
+"""Memory that the host adds to a guest: the memory rows of the test inventory (faasm.md 2.6, 7)."""
+
+from __future__ import annotations
+
+import pytest
+
+from guesthouse import Limits
+from guesthouse.errors import MemoryLimit, Trap
+from guesthouse.testing import guests
+
+
+@pytest.fixture
+def growth(load):
+    return load("memory_growth", guests.build("guests/faasm/memory_growth.c"), limits=Limits(memory="2GiB"))
+
+
+@pytest.mark.parametrize(
+    "what", ["m", "b", "k", "a", "0", "o", "f", "v"],
+    ids=["mmap", "mmap_big", "brk", "malloc", "munmap nothing", "munmap outside", "bad arguments", "value"],
+)  # fmt: skip
+def test_case_memory_growth_and_reclaim(growth, what):
+    assert growth.invoke(what.encode()).unwrap() == b""
+    assert growth.invoke(what.encode()).unwrap() == b""
+
+
+@pytest.mark.parametrize("what", ["u", "s"])
+def test_sizes_and_addresses_that_are_no_whole_pages_end_the_call(growth, what):
+    result = growth.invoke(what.encode())
+    assert isinstance(result.error, Trap) and "65536" in str(result.error)
+
+
+def test_running_out_of_memory_ends_the_call_cleanly(growth):
+    assert isinstance(growth.invoke(b"h").error, MemoryLimit)
+    assert growth.call(b"k") == b""
+
+
+def test_memory_of_one_call_is_zero_for_the_next(growth):
+    for _ in range(3):
+        assert growth.invoke(b"m").code == 0
