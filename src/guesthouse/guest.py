@@ -224,6 +224,10 @@ class Guest:
         denied = self._variants.of(instance.template).denied
         if denied and calls:
             receipt.refusals = tuple(name for name in calls if name in denied)
+            for function in receipt.refusals:
+                self.host.instruments.emit(
+                    "function_refused", call, denied[function], function, calls[function]
+                )
 
     def close(self) -> None:
         """End what is resident; the host forgets the guest afterwards."""

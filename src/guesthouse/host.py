@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -20,6 +21,7 @@ from guesthouse.errors import LoadError, MissingImports, NotFound, ResourceError
 from guesthouse.guest import Guest
 from guesthouse.interfaces import Interface, available
 from guesthouse.limits import Limits
+from guesthouse.observe import Instrument, Instruments
 from guesthouse.registry import Links, Registry
 from guesthouse.variants import Variants
 
@@ -65,6 +67,7 @@ class Host:
         workers: threads that run submitted calls; ``None`` for one per processor.
         cache: directory of the compile cache, ``None`` for the user's own, ``False`` for none.
         engine: an engine to share with other hosts of this process.
+        instruments: told what happens; more can be added to ``host.instruments`` at any time.
         **resources: URL or options of each resource, such as ``state="sqlite:///path"``.
 
     Raises:
@@ -81,6 +84,7 @@ class Host:
         workers: int | None = None,
         cache: Path | str | bool | None = None,
         engine: Engine | None = None,
+        instruments: Iterable[Instrument] = (),
         **resources: Any,
     ) -> None:
         for name in resources:
@@ -93,7 +97,8 @@ class Host:
             self.registry.include(registry)
         self.engine = engine or Engine(cache)
         self._owns_engine = engine is None
-        self.scheduler = Scheduler(self, workers=workers)
+        self.instruments = Instruments(*instruments)
+        self.scheduler = Scheduler(self, workers=workers, on_end=self._ended)
         self._guests: dict[tuple[str, str], Guest] = {}
         self._resources = resources
         self._services: dict[str, Any] = {}
@@ -177,6 +182,7 @@ class Host:
         except BaseException:
             self._farewell(guest)
             raise
+        self.instruments.emit("guest_loaded", guest)
         return guest
 
     def _introduce(self, guest: Guest) -> None:
@@ -194,6 +200,7 @@ class Host:
     def _farewell(self, guest: Guest) -> None:
         """Close a guest and tell the capabilities that it had."""
         guest.close()
+        self.instruments.emit("guest_closed", guest)
         for capability in sorted(guest.granted):
             release = self.registry[capability].hooks.release
             if release is not None:
@@ -262,9 +269,13 @@ class Host:
         limits: Limits,
         progress: Progress | None,
     ) -> Module:
-        return self.engine.compile(
+        begun = time.perf_counter()
+        module = self.engine.compile(
             wasm, metered=limits.fuel is not None, threads=_threads(granted), info=info, progress=progress
         )
+        spent = time.perf_counter() - begun
+        self.instruments.emit("module_compiled", info.sha256, info.size, spent, cached=module.cached)
+        return module
 
     def _admit(self, guest: Guest, replace: bool) -> None:
         key = (guest.tenant, guest.name)
@@ -332,10 +343,16 @@ class Host:
         Raises:
             CallError: the call ended without a result.
         """
+        if self.instruments.watch_calls:
+            self.instruments.emit("call_started", call)
         target: Guest | None = call.terms.target
         if target is None:
             target = self.guest(call.guest, tenant=call.tenant)
         return target.serve(call)
+
+    def _ended(self, call: Call) -> None:
+        if self.instruments.watch_calls:
+            self.instruments.emit("call_ended", call, call.result)
 
     def callee(self, caller: Guest, name: str, entry: str | None = None) -> Guest:
         """Return the guest that another one means by a name (docs/calls.md).

@@ -8,8 +8,8 @@ launch may want fuel counted; such forms are linked when they are first needed, 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from guesthouse.engine import Engine, Module, Template
 from guesthouse.registry import Links
@@ -26,13 +26,13 @@ class Form:
         template: what instances are opened from; ``None`` where the interface links each process itself.
         links: what answers each import.
         metered: whether fuel is counted.
-        denied: imports that are linked to a refusal, as ``module.name``.
+        denied: imports that are linked to a refusal, as ``module.name``, with the capability they lack.
     """
 
     template: Template | None
     links: Links
     metered: bool
-    denied: frozenset[str] = frozenset()
+    denied: Mapping[str, str] = field(default_factory=dict)
 
 
 class Variants:
@@ -111,5 +111,5 @@ class Variants:
 
     def _form(self, module: Module, links: Links, metered: bool) -> Form:
         template = None if self._shared else module.link(links)
-        denied = frozenset(f"{own}.{name}" for own, name, _ in links.denied)
+        denied = {f"{own}.{name}": capability for own, name, capability in links.denied}
         return Form(template, links, metered, denied)

@@ -54,7 +54,7 @@ def section(number: int, content: bytes) -> bytes:
 HEADER = b"\0asm\1\0\0\0"
 
 
-def test_everything_declared_is_reported() -> None:
+def test_everything_declared_is_reported():
     info = modules.read(wat(RICH))
     assert [(i.module, i.name, i.kind) for i in info.imports] == [
         ("env", "pair", "function"),
@@ -84,7 +84,7 @@ def test_everything_declared_is_reported() -> None:
     assert "name" in info.custom
 
 
-def test_sections_cover_the_file_without_gaps() -> None:
+def test_sections_cover_the_file_without_gaps():
     data = wat(RICH)
     position = 8
     for part in modules.read(data).sections:
@@ -93,7 +93,7 @@ def test_sections_cover_the_file_without_gaps() -> None:
     assert position == len(data)
 
 
-def test_digest_is_that_of_the_bytes() -> None:
+def test_digest_is_that_of_the_bytes():
     assert (
         modules.read(wat("(module)")).sha256
         == "93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476"
@@ -142,7 +142,7 @@ def test_digest_is_that_of_the_bytes() -> None:
         (HEADER + section(12, b"\1"), 11, "announced"),
     ],
 )
-def test_malformed_modules_are_refused_at_the_offset(data: bytes, offset: int, words: str) -> None:
+def test_malformed_modules_are_refused_at_the_offset(data: bytes, offset: int, words: str):
     with pytest.raises(InvalidModule, match=words) as caught:
         modules.read(data)
     assert caught.value.offset == offset
@@ -161,11 +161,11 @@ def test_malformed_modules_are_refused_at_the_offset(data: bytes, offset: int, w
         "(module (memory 65536))",
     ],
 )
-def test_modern_modules_are_read(text: str) -> None:
+def test_modern_modules_are_read(text: str):
     modules.read(wat(text))
 
 
-def test_longest_encodings_are_allowed() -> None:
+def test_longest_encodings_are_allowed():
     assert Cursor(b"\x80\x80\x80\x80\x00").unsigned() == 0
     assert Cursor(b"\xff\xff\xff\xff\x0f").unsigned() == 0xFFFFFFFF
     assert Cursor(b"\xff" * 9 + b"\x01").unsigned(64) == 2**64 - 1
@@ -174,7 +174,7 @@ def test_longest_encodings_are_allowed() -> None:
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
-def test_signed_numbers_round_trip(value: int) -> None:
+def test_signed_numbers_round_trip(value: int):
     encoded, rest = bytearray(), value
     while True:
         byte, rest = rest & 0x7F, rest >> 7
@@ -185,35 +185,61 @@ def test_signed_numbers_round_trip(value: int) -> None:
     assert Cursor(bytes(encoded)).signed(64) == value
 
 
-@settings(max_examples=600, deadline=None)
-@given(st.data())
-def test_no_mutation_raises_anything_but_invalid_module(data: st.DataObject) -> None:
+@st.composite
+def mutants(draw):
     module = bytearray(wat(RICH))
-    for _ in range(data.draw(st.integers(1, 6))):
-        where = data.draw(st.integers(0, len(module) - 1))
-        match data.draw(st.sampled_from(["set", "insert", "delete", "truncate"])):
+    for _ in range(draw(st.integers(1, 6))):
+        where = draw(st.integers(8, len(module) - 1))
+        match draw(st.sampled_from(["flip", "set", "insert", "delete", "truncate"])):
+            case "flip":
+                module[where] ^= 1 << draw(st.integers(0, 7))
             case "set":
-                module[where] = data.draw(st.integers(0, 255))
+                module[where] = draw(st.integers(0, 255))
             case "insert":
-                module[where:where] = data.draw(st.binary(max_size=12))
+                module[where:where] = draw(st.binary(max_size=12))
             case "delete":
-                del module[where : where + data.draw(st.integers(1, 8))]
+                del module[where : where + draw(st.integers(1, 8))]
             case "truncate" if where > 8:
                 del module[where:]
-        if not module:
-            return
+        if len(module) < 9:
+            break
+    return bytes(module)
+
+
+@settings(max_examples=600, deadline=None)
+@given(mutants())
+def test_no_mutation_raises_anything_but_invalid_module(module):
     with contextlib.suppress(InvalidModule):
-        modules.read(bytes(module))
+        modules.read(module)
+
+
+def _everything():
+    config = wasmtime.Config()
+    config.wasm_threads = config.shared_memory = config.wasm_memory64 = config.wasm_exceptions = True
+    return wasmtime.Engine(config)
+
+
+EVERYTHING = _everything()
+
+
+@settings(max_examples=1000, deadline=None)
+@given(mutants())
+def test_what_the_engine_accepts_is_read(module):
+    try:
+        wasmtime.Module.validate(EVERYTHING, module)
+    except wasmtime.WasmtimeError:
+        return
+    modules.read(module)
 
 
 @settings(max_examples=300)
 @given(st.binary(max_size=200))
-def test_no_bytes_raise_anything_but_invalid_module(tail: bytes) -> None:
+def test_no_bytes_raise_anything_but_invalid_module(tail: bytes):
     with contextlib.suppress(InvalidModule):
         modules.read(HEADER + tail)
 
 
-def test_a_mapped_file_is_read_in_place(tmp_path: pathlib.Path) -> None:
+def test_a_mapped_file_is_read_in_place(tmp_path: pathlib.Path):
     path = tmp_path / "big.wasm"
     size = 64 << 20
     encoded = bytes(

@@ -31,21 +31,24 @@ class Instrument:
     def call_ended(self, call: Any, result: Any) -> None:
         """A call ended, however it did; ``result`` holds code, error and receipt."""
 
-    def function_refused(self, call: Any, capability: str, module: str, name: str, count: int) -> None:
-        """A guest called what it was not granted, ``count`` times in this call."""
+    def function_refused(self, call: Any, capability: str, function: str, count: int) -> None:
+        """A guest called ``function`` (module.name) ``count`` times in a call, without the grant."""
 
 
 _EVENTS = tuple(name for name in vars(Instrument) if not name.startswith("_"))
+_CALL_EVENTS = ("call_started", "call_ended", "function_refused")
 
 
 class Instruments:
     """The instruments of one host.  Events are told through :meth:`emit`; thread-safe.
 
-    On hot paths ask first: ``if instruments.wants("call_started"): instruments.emit("call_started", call)``.
+    Attributes:
+        watch_calls: whether any instrument wants to hear of calls; to be asked first on hot paths.
     """
 
     def __init__(self, *instruments: Instrument) -> None:
         self._lock = threading.Lock()
+        self.watch_calls = False
         self._all: tuple[Instrument, ...] = ()
         self._hooks: dict[str, tuple[tuple[Instrument, Callable[..., None]], ...]] = dict.fromkeys(
             _EVENTS, ()
@@ -74,6 +77,7 @@ class Instruments:
                 for one in instruments
                 if getattr(type(one), event) is not getattr(Instrument, event)
             )
+        self.watch_calls = any(map(self.wants, _CALL_EVENTS))
 
     def wants(self, event: str) -> bool:
         """True when some instrument overrides the event's method."""
@@ -117,8 +121,6 @@ class LogInstrument(Instrument):
         error = repr(result.error) if result.error is not None else None
         log.debug("call ended", call=call.id, guest=call.guest, code=result.code, error=error)
 
-    def function_refused(self, call: Any, capability: str, module: str, name: str, count: int) -> None:
+    def function_refused(self, call: Any, capability: str, function: str, count: int) -> None:
         """Log the refusal."""
-        log.warning(
-            "not granted", guest=call.guest, capability=capability, function=f"{module}.{name}", count=count
-        )
+        log.warning("not granted", guest=call.guest, capability=capability, function=function, count=count)

@@ -12,9 +12,10 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
-import structlog
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
 
 LOGGER = "guesthouse"
 
@@ -23,8 +24,6 @@ _SECRET = re.compile(
     r"secret|token|passw|authorization|cookie|credential|private_key|api_?key", re.IGNORECASE
 )
 _LONGEST = 1000
-
-_logfmt = structlog.processors.LogfmtRenderer(key_order=["msg"], bool_as_flag=False)
 
 
 def _scrub(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -53,24 +52,39 @@ def _to_record(
     exception = event.pop("exc_info", None)
     fields = {"msg": event.pop("event", ""), **event}
     text = {key: value if isinstance(value, str) else str(value) for key, value in fields.items()}
-    return (_logfmt(None, "", text).replace("%", "%%"),), {"extra": {"fields": fields}, "exc_info": exception}
+    return (_line(text).replace("%", "%%"),), {"extra": {"fields": fields}, "exc_info": exception}
+
+
+def _line(fields: dict[str, str]) -> str:
+    """Return fields as ``key=value`` pairs, quoted where they need it."""
+    from structlog.processors import LogfmtRenderer
+
+    return LogfmtRenderer(key_order=["msg"])(None, "", fields)
+
+
+class _Lazy:
+    """Stands in for the logger until something is logged: structlog takes a third of the import time."""
+
+    def __getattr__(self, name: str) -> Any:
+        import structlog
+
+        logger = structlog.wrap_logger(
+            logging.getLogger(LOGGER),
+            processors=[
+                structlog.stdlib.filter_by_level,
+                structlog.contextvars.merge_contextvars,
+                _scrub,
+                _to_record,
+            ],
+            wrapper_class=structlog.stdlib.BoundLogger,
+        )
+        for method in ("bind", "debug", "info", "warning", "error", "exception", "critical"):
+            setattr(self, method, getattr(logger, method))
+        return getattr(logger, name)
 
 
 #: The log of the whole package: ``log.info("cell ready", cell="demo")``.
-log: structlog.stdlib.BoundLogger = cast(
-    structlog.stdlib.BoundLogger,
-    structlog.wrap_logger(
-        logging.getLogger(LOGGER),
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.contextvars.merge_contextvars,
-            _scrub,
-            _to_record,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    ),
-)
+log = cast("BoundLogger", _Lazy())
 
 
 class TextFormatter(logging.Formatter):
@@ -78,11 +92,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record, and its traceback below."""
-        message = (
-            record.getMessage()
-            if hasattr(record, "fields")
-            else _logfmt(None, "", {"msg": record.getMessage()})
-        )
+        message = record.getMessage() if hasattr(record, "fields") else _line({"msg": record.getMessage()})
         line = f"time={self.formatTime(record, '%Y-%m-%dT%H:%M:%S')} level={_level(record)} {message}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
