@@ -29,6 +29,7 @@ from guesthouse.variants import Variants
 SERVICES: dict[str, str] = {
     "state": "guesthouse.resources.state:open_state",
     "launches": "guesthouse.interfaces.ark.journal:Journal",
+    "pulp": "guesthouse.interfaces.pulp.resident:Residence",
 }
 
 #: Seconds after which a thread that holds the GIL lets others have it (DESIGN section 3, item 11).
@@ -92,9 +93,9 @@ class Host:
                 raise ResourceError(f"there is no resource {name!r}; there are: {', '.join(SERVICES)}")
         self.limits = limits or Limits()
         self.tenants = dict(tenants) if tenants is not None else None
-        self.registry = Registry().include(builtin_registry()).discover()
-        if registry is not None:
-            self.registry.include(registry)
+        # What the embedder registers comes first: it may take the place of what comes with Guesthouse.
+        self.registry = Registry().include(registry if registry is not None else Registry())
+        self.registry.include(builtin_registry(), absent=True).discover()
         self.engine = engine or Engine(cache)
         self._owns_engine = engine is None
         self.instruments = Instruments(*instruments)
@@ -181,6 +182,11 @@ class Host:
             self._admit(guest, replace)
         except BaseException:
             self._farewell(guest)
+            raise
+        try:
+            guest.owner.loaded()
+        except BaseException:
+            self.unload(name, tenant=tenant)
             raise
         self.instruments.emit("guest_loaded", guest)
         return guest

@@ -20,6 +20,7 @@ import os
 from typing import TYPE_CHECKING, Any, Self
 
 from guesthouse.engine import Engine
+from guesthouse.interfaces import available
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.cell import Cell as _Cell
 from guesthouse.interfaces.pulp.errors import (
@@ -120,4 +121,4 @@ def registry() -> Registry:
 
 
 def _neighbours() -> tuple[Any, ...]:
-    return ()
+    return tuple(interface for interface in available() if interface.name == "wasi")

@@ -121,14 +121,19 @@ class Registry:
         self.always(Capability(name, tuple(groups.pop("")), name))
         return self.gated(*(Capability(own, tuple(group), name) for own, group in groups.items()))
 
-    def include(self, other: Registry) -> Self:
+    def include(self, other: Registry, *, absent: bool = False) -> Self:
         """Register everything that another registry holds.
+
+        Args:
+            other: the other registry.
+            absent: leave out capabilities of a name that is registered here, instead of refusing them.
 
         Raises:
             ValueError: a capability of the same name is registered already.
         """
         for capability in other:
-            self._add([capability], always=other.is_always(capability.name))
+            if not (absent and capability.name in self):
+                self._add([capability], always=other.is_always(capability.name))
         return self
 
     def discover(self) -> Self:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from pathlib import Path
+
 import httpx
 
 
@@ -17,3 +20,22 @@ def test_case_02_echo_returns_the_capture_the_body_and_404(application) -> None:
         assert (missing.status_code, missing.text) == (404, "404 page not found")
         assert missing.headers["content-type"] == "text/plain"
         assert client.put("/echo").status_code == 404
+
+
+def test_a_port_is_free_again_after_the_runtime_stopped_and_no_descriptor_is_left(application) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    table = {"wasm": "echo.c", "capabilities": ["transport.http.inbound"]}
+    app = application(table)
+    port = app.url.rpartition(":")[2]
+    httpx.get(f"{app.url}/echo/a")
+    app.runtime.stop()
+    gc.collect()
+    before = descriptors()
+    for _ in range(5):
+        app = application(table, settings={"HTTP_PORT": port})
+        assert httpx.get(f"http://127.0.0.1:{port}/echo/a").text == "a"
+        app.runtime.stop()
+    gc.collect()
+    assert descriptors() <= before + 1

@@ -157,6 +157,13 @@ class GuestSide:
         finally:
             self.guest.dismiss(instance, call)
 
+    def loaded(self) -> None:
+        """The guest can be called now: begin what it does of its own accord; only for the owner.
+
+        Raises:
+            Error: it cannot begin; the guest is unloaded again.
+        """
+
     def close(self) -> None:
         """The guest is being unloaded: end what is resident."""
 

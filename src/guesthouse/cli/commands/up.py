@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +18,7 @@ from guesthouse.errors import ManifestError
 from guesthouse.host import Host
 from guesthouse.interfaces import available
 from guesthouse.limits import format_duration, format_size
-from guesthouse.observe import configure
+from guesthouse.observe import configure, log
 from guesthouse.server import DEFAULT_LISTEN, Gateway
 
 
@@ -39,7 +40,9 @@ def command(
     workers: Annotated[
         int | None, Parameter(help="Calls that run at once; one per processor by default.")
     ] = None,
-    log: Annotated[str, Parameter(help="Least level of the log: debug, info, warning, error.")] = "info",
+    log_level: Annotated[
+        str, Parameter(name="--log", help="Least level of the log: debug, info, warning, error.")
+    ] = "info",
     json: options.Json = False,
 ) -> int:
     """Serve an application until interrupted.
@@ -49,8 +52,10 @@ def command(
     """
     if not manifests:
         raise ManifestError("no manifest given; name a guesthouse.toml or a pulp.cell.toml")
-    configure(log, as_json=json)
     kinds = {path: manifest.kind_of(path) for path in manifests}
+    # Pulp's users read its log on standard output (spec/pulp.md 5.6).
+    pulp = any(kind != "guesthouse" for kind in kinds.values())
+    configure(log_level, as_json=json, stream=sys.stdout if pulp else None)
     ours = [manifest.load(path) for path, kind in kinds.items() if kind == "guesthouse"]
     theirs = [path for path, kind in kinds.items() if kind != "guesthouse"]
     resources: dict[str, Any] = {"state": state} if state else {}
@@ -67,11 +72,13 @@ def command(
 def wait_for_signal() -> None:
     """Return when the process is asked to end (SIGINT, SIGTERM)."""
     asked = threading.Event()
+    names: list[str] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked.set())
+        signal.signal(number, lambda got, _frame: (names.append(signal.Signals(got).name), asked.set()))
     # In pieces: a plain wait() would keep a signal handler from running on some systems.
     while not asked.wait(0.5):
         pass
+    log.info("signal received", signal=names[0])
 
 
 def _cells(host: Host, paths: Sequence[Path]) -> AbstractContextManager[object]:

@@ -42,7 +42,7 @@ class CellCall:
         capabilities: what was granted.
         scratch: state that interfaces keep for the life of the instance, under keys of their own.
         id: number of the instance, unique in the process.
-        parent, entry, input: as on other calls of this host; empty here.
+        parent, entry, input, payload: as on other calls of this host; empty here.
     """
 
     def __init__(self, cell: Any, instance: Instance, loaded: LoadedCell, tenant: str) -> None:
@@ -56,6 +56,7 @@ class CellCall:
         self.parent = None
         self.entry: str | None = None
         self.input = b""
+        self.payload = None
         self.depth = 0
 
     @property
@@ -108,13 +109,12 @@ class Body:
     def __init__(self, cell: Any, loaded: LoadedCell, tenant: str) -> None:
         self._name = loaded.spec.name
         self._loaded = loaded
-        self.instance: Instance = loaded.template.open(memory_limit=loaded.spec.memory)
+        self.instance: Instance = loaded.open()
         self.call = CellCall(cell, self.instance, loaded, tenant)
         self.instance.call = self.call
         self.ended: str | None = None
         self._idle_block = 0
-        for side in loaded.sides:
-            side.bind(self.instance, self.call)
+        loaded.bind(self.instance, self.call)
 
     def start(self) -> None:
         """Instantiate and run ``_initialize``, else ``_start``, else nothing.
@@ -213,9 +213,7 @@ class Body:
         """Release what the neighbours keep and drop the instance; harmless when repeated."""
         if self.instance.closed:
             return
-        for side in self._loaded.sides:
-            side.release(self.instance, self.call)
-        self.instance.close()
+        self._loaded.dismiss(self.instance, self.call)
 
     def _idle_step(self, envelope: bytes) -> int:
         """Step without payload: one block of the guest serves all of them (spec/pulp.md 2.3, item 7)."""

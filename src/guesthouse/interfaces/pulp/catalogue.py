@@ -19,13 +19,21 @@ class Catalogue:
         http: inbound HTTP.
         sibling: the one capability that every cell has.
         gated: those that a cell has to declare.
+        eventful: names of those that bring events to cells.
     """
+
+    eventful = frozenset({"transport.http.inbound"})
 
     def __init__(self) -> None:
         self.threads = LoopThread()
         self.http = HTTPInbound(self.threads)
         self.sibling = Sibling()
         self.gated: tuple[Extension, ...] = (self.http, Entropy(), Greet())
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]:
+        """All of them."""
+        return (self.sibling, *self.gated)
 
     def registry(self) -> Registry:
         """Return a registry with all of them (spec/pulp.md 3.1)."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guesthouse.engine import signature
 from guesthouse.engine.modules import FunctionType
 from guesthouse.errors import LoadError, UnknownCapability
 from guesthouse.interfaces.pulp.errors import BadExports, UnknownCellCapability, prefixed
+from guesthouse.interfaces.pulp.printing import Printer
 from guesthouse.interfaces.pulp.spec import CellSpec
 from guesthouse.interfaces.pulp.surroundings import NeighbourGuest, Side, Surroundings
 
 if TYPE_CHECKING:
     from guesthouse.capabilities import Capability
-    from guesthouse.engine import ModuleInfo, Template
+    from guesthouse.engine import Instance, ModuleInfo, Template
     from guesthouse.registry import Registry
 
 REQUIRED_EXPORTS = {"pulp_init": ("ii", "i"), "pulp_step": ("ii", "i"), "pulp_shutdown": ("", "i")}
@@ -25,7 +26,7 @@ OPTIONAL_EXPORTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoadedCell:
     """A cell's module, ready to be instantiated any number of times.
 
@@ -43,11 +44,22 @@ class LoadedCell:
     capabilities: tuple[Capability, ...]
     sides: tuple[Side, ...]
 
-    @property
-    def info(self) -> ModuleInfo:
-        """What the module declares."""
-        info: ModuleInfo = self.template.module.info
-        return info
+    def open(self) -> Instance:
+        """Open an instance under the spec's limits; nothing of it has run."""
+        return self.template.open(memory_limit=self.spec.memory)
+
+    def bind(self, instance: Instance, call: Any) -> None:
+        """Attach what the neighbouring interfaces keep for an instance."""
+        for side in self.sides:
+            side.bind(instance, call)
+
+    def dismiss(self, instance: Instance, call: Any) -> None:
+        """Release what the neighbours keep and close the instance."""
+        try:
+            for side in self.sides:
+                side.release(instance, call)
+        finally:
+            instance.close()
 
 
 def load(spec: CellSpec, registry: Registry | None, surroundings: Surroundings) -> LoadedCell:
@@ -83,7 +95,11 @@ def load(spec: CellSpec, registry: Registry | None, surroundings: Surroundings) 
     guest = NeighbourGuest(
         name=spec.name,
         info=module.info,
-        options=dict(surroundings.options),
+        options={
+            **surroundings.options,
+            "stdout": Printer(spec.name, "stdout"),
+            "stderr": Printer(spec.name, "stderr"),
+        },
         resources=surroundings.resources,
         granted=granted,
     )

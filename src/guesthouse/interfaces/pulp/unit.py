@@ -121,6 +121,10 @@ class Unit:
         if self.state is not State.FAILED:
             self.state = State.STOPPED
 
+    def shut_down_within(self, seconds: float) -> None:
+        """`shut_down` with a budget from now."""
+        self.shut_down(time.monotonic() + seconds)
+
     # -- use
 
     def post(self, event: Event) -> Posted:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from granian._granian import SocketHolder
 from granian.constants import Interfaces
+from granian.log import LogLevels
 from granian.server.embed import Server
 
 Scope: TypeAlias = dict[str, Any]
@@ -22,7 +23,7 @@ Result = TypeVar("Result")
 
 _BACKLOG = 1024
 #: Leaves the logging of the embedding program alone: only the level of granian's own logger is set.
-_QUIET = {"incremental": True, "handlers": {}, "loggers": {"_granian": {"level": "ERROR"}}}
+_QUIET: dict[str, Any] = {"incremental": True, "handlers": {}, "loggers": {}}
 
 
 class LoopThread:
@@ -86,6 +87,7 @@ class _Granian(Server):
             application,
             interface=Interfaces.ASGINL,
             backlog=_BACKLOG,
+            log_level=LogLevels.error,
             log_dictconfig=_QUIET,
             ssl_cert=cert,
             ssl_key=key,
@@ -117,11 +119,12 @@ class HTTPServer:
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
         self._threads = threads
-        self._socket = _listening(address)
-        bound = self._socket.getsockname()
+        listening = _listening(address)
+        bound = listening.getsockname()
         self.host, self.port = str(bound[0]), int(bound[1])
         self.tls = certificate is not None
-        holder = SocketHolder(self._socket.fileno(), False, _BACKLOG)  # type: ignore[call-arg]  # its stub
+        # The holder owns the descriptor from here on and closes it when the server is gone.
+        holder = SocketHolder(listening.detach(), False, _BACKLOG)  # type: ignore[call-arg]  # its stub
         self._server = threads.run(self._made(application, holder, certificate))
         self._serving = asyncio.run_coroutine_threadsafe(self._server.serve(), threads.loop)
 
@@ -138,7 +141,7 @@ class HTTPServer:
             self._serving.result(5)
         except TimeoutError:
             self._serving.cancel()
-        self._socket.close()
+        del self._server
 
     @staticmethod
     async def _made(application: Application, holder: Any, certificate: tuple[Path, Path] | None) -> _Granian:

@@ -1,0 +1,107 @@
+"""Pulp as an interface of the host: cells that live in a `guesthouse.Host` (DESIGN 2, 4).
+
+A hosted cell is resident: one instance lives on, initialised once, and calls by other guests or the
+embedder take turns in it.  A call's entry names a provider function; without one the input is a step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guesthouse.calls import Call, Outcome
+from guesthouse.errors import NotFound
+from guesthouse.interfaces.contract import GuestSide, LoadedGuest
+from guesthouse.interfaces.pulp.errors import CellFailed
+from guesthouse.interfaces.pulp.imports import IMPORTS
+from guesthouse.interfaces.pulp.loading import REQUIRED_EXPORTS, check_exports
+from guesthouse.interfaces.pulp.structs import Envelope
+
+if TYPE_CHECKING:
+    from guesthouse.engine import ModuleInfo
+    from guesthouse.interfaces.pulp.resident import Residence, Resident
+
+
+class PulpSide(GuestSide):
+    """Pulp's part in one guest."""
+
+    def __init__(self, guest: LoadedGuest) -> None:
+        super().__init__(guest)
+        self._residence: Residence | None = None
+        self._resident: Resident | None = None
+        if guest_is_cell(guest.info):
+            check_exports(guest.name, guest.info)
+
+    def accepts(self, entry: str | None) -> bool:
+        """Say whether a call may name an entry: any function name, where the cell is a provider."""
+        if entry is not None and "pulp_on_call" not in self.guest.info.exports:
+            raise NotFound("function", entry, guest=self.guest.name)
+        return True
+
+    def loaded(self) -> None:
+        """Boot the cell when it has capabilities that bring it events; others wait for their first call.
+
+        Raises:
+            Error: it failed to start or to initialise.
+        """
+        residence: Residence = self.guest.service("pulp")
+        self._residence = residence
+        self._resident = residence.move_in(self.guest)
+
+    def serve(self, call: Call) -> Outcome:
+        """Run one call in the resident instance.
+
+        Raises:
+            CallError: the call ended without a result.
+        """
+        assert self._resident is not None
+        cell = self._resident.cell()
+        timeout = None if not call.deadline else max(0.0, (call.deadline - time.monotonic_ns()) / 1e9)
+        try:
+            if call.entry is None:
+                envelope = Envelope(wall_time=time.time_ns(), payload=call.input)
+                return Outcome(cell.step(envelope, timeout=timeout, check=call.check), b"")
+            return Outcome(0, cell.call(call.entry, call.input, timeout=timeout, check=call.check) or b"")
+        except CellFailed as error:
+            return Outcome(error.code, error.detail.encode())
+
+    def close(self) -> None:
+        """Shut the cell down."""
+        if self._residence is not None and self._resident is not None:
+            self._residence.move_out(self._resident)
+
+
+class PulpInterface:
+    """Pulp: cells, their capabilities and their manifests."""
+
+    name = "pulp"
+    functions = IMPORTS
+
+    def owns(self, info: ModuleInfo) -> bool:
+        """A cell is told by its lifecycle exports."""
+        return guest_is_cell(info)
+
+    def attach(self, guest: LoadedGuest) -> PulpSide:
+        """Make the guest side."""
+        return PulpSide(guest)
+
+    @contextlib.contextmanager
+    def serve_manifests(self, host: Any, paths: Sequence[Path]) -> Iterator[object]:
+        """Run Pulp's own manifests on a host's engine while entered.
+
+        Raises:
+            ManifestError: they are malformed, or do not fit together.
+            LoadError: nothing could be started.
+        """
+        from guesthouse.interfaces.pulp.serving import serving
+
+        with serving(host, paths) as served:
+            yield served
+
+
+def guest_is_cell(info: ModuleInfo) -> bool:
+    """Say whether a module has the lifecycle exports of a cell."""
+    return all(name in info.exports for name in REQUIRED_EXPORTS)

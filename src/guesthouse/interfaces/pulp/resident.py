@@ -1,0 +1,201 @@
+"""Cells that live in a `guesthouse.Host`: their capabilities, events and sibling calls."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guesthouse.engine import Constant
+from guesthouse.errors import LoadError, NotFound
+from guesthouse.interfaces.pulp.catalogue import Catalogue
+from guesthouse.interfaces.pulp.cell import Cell
+from guesthouse.interfaces.pulp.extension import Environment, Event, Posted
+from guesthouse.interfaces.pulp.loading import LoadedCell
+from guesthouse.interfaces.pulp.spec import CellSpec
+from guesthouse.interfaces.pulp.unit import State, Unit
+
+if TYPE_CHECKING:
+    from guesthouse.capabilities import Capability
+    from guesthouse.engine import Instance, Template
+    from guesthouse.interfaces.contract import LoadedGuest
+
+STEP_GRACE = 0.5
+
+
+class _Hosted(LoadedCell):
+    """A loaded cell whose instances the host opens and accounts for."""
+
+    guest: LoadedGuest
+
+    def open(self) -> Instance:
+        """Open an instance under the guest's limits, with all interfaces bound."""
+        return self.guest.open(None, self.template)
+
+    def bind(self, instance: Instance, call: Any) -> None:
+        """The host has bound the interfaces already."""
+
+    def dismiss(self, instance: Instance, call: Any) -> None:
+        """Give the instance back to the host."""
+        self.guest.dismiss(instance, None)
+
+
+class Resident:
+    """One hosted cell; booted on first use, or at once when events may come for it.
+
+    Args:
+        unit: the cell under supervision.
+        eventful: whether capabilities bring it events.
+    """
+
+    def __init__(self, unit: Unit, tenant: str, *, eventful: bool) -> None:
+        self.unit, self.tenant, self.eventful = unit, tenant, eventful
+        self._booting = threading.Lock()
+
+    def boot(self) -> None:
+        """Load, initialise and begin to step, once.
+
+        Raises:
+            Error: the cell failed.
+        """
+        with self._booting:
+            if self.unit.state is State.NEW:
+                self.unit.boot()
+                if self.eventful:
+                    self.unit.run()
+
+    def cell(self) -> Cell:
+        """Return the live cell.
+
+        Raises:
+            Error: it failed to boot.
+            NotFound: it is not running any more.
+        """
+        self.boot()
+        found = self.unit.provider()
+        if found is None:
+            raise NotFound("running cell", self.unit.spec.name)
+        return found
+
+
+class Residence:
+    """Everything that the hosted cells of one host share; the host's service ``pulp``.
+
+    Args:
+        options: ``storage_root`` for files, ``settings`` as of `Environment`; both optional.
+    """
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        given = dict(options or {})
+        root = Path(given.pop("storage_root", "data"))
+        settings = given.pop("settings", os.environ)
+        if given:
+            raise LoadError(f"the pulp options are storage_root and settings, not {', '.join(given)}")
+        self.catalogue = Catalogue()
+        self._registry = self.catalogue.registry()
+        self._environment = Environment(root, settings, self.post)
+        self._set_up: list[Capability] = []
+        self._residents: dict[str, Resident] = {}
+        self._lock = threading.RLock()
+
+    def move_in(self, guest: LoadedGuest) -> Resident:
+        """Take a guest in, and boot it if events may come for it.
+
+        Raises:
+            LoadError: a capability could not be set up or refused the cell.
+            Error: the cell failed to start or to initialise.
+        """
+        taking_part = self._taking_part(guest.granted)
+        with self._lock:
+            for capability in taking_part:
+                self._set_capability_up(capability)
+        spec = CellSpec(
+            name=guest.name,
+            wasm=b"",
+            capabilities=tuple(sorted(guest.granted)),
+            config=guest.config,
+            memory=guest.limits.memory,
+            timeout=guest.limits.wall or 30.0,
+            cell_id=guest.name if guest.tenant == "default" else f"{guest.tenant}/{guest.name}",
+        )
+        loaded = _Hosted(spec, self._linked(guest), guest.granted, taking_part, ())
+        object.__setattr__(loaded, "guest", guest)
+        unit = Unit(spec, lambda _: Cell(loaded, tenant=guest.tenant, services=self), self._finalize)
+        eventful = any(name in guest.granted for name in self.catalogue.eventful)
+        resident = Resident(unit, guest.tenant, eventful=eventful)
+        with self._lock:
+            self._residents[spec.id] = resident
+        if eventful:
+            resident.boot()
+        return resident
+
+    def move_out(self, resident: Resident) -> None:
+        """Shut a cell down and forget it."""
+        with self._lock:
+            self._residents.pop(resident.unit.spec.id, None)
+        resident.unit.stop_stepping(STEP_GRACE)
+        resident.unit.shut_down_within(resident.unit.spec.timeout)
+
+    def post(self, event: Event) -> Posted:
+        """Queue an event for its cell."""
+        resident = self._residents.get(event.cell_id)
+        return resident.unit.post(event) if resident is not None else Posted.GONE
+
+    def sibling(self, caller: Cell, target: str, function: str) -> Cell | None:
+        """Return a cell of the caller's tenant by its name."""
+        for resident in list(self._residents.values()):
+            if resident.tenant == caller.tenant and resident.unit.spec.name == target:
+                return resident.cell()
+        return None
+
+    def application_cell(
+        self, caller: Cell, application: str, instance: str, target: str, function: str
+    ) -> Cell | None:
+        """There are no applications of Pulp's kind in a host."""
+        return None
+
+    def close(self) -> None:
+        """Tear the capabilities down."""
+        for resident in list(self._residents.values()):
+            self.move_out(resident)
+        while self._set_up:
+            hook = self._set_up.pop().hooks.teardown
+            if hook is not None:
+                hook()
+        self.catalogue.threads.close()
+
+    def _taking_part(self, granted: frozenset[str]) -> tuple[Capability, ...]:
+        return tuple(
+            capability
+            for capability in self._registry
+            if capability.name in granted or self._registry.is_always(capability.name)
+        )
+
+    def _set_capability_up(self, capability: Capability) -> None:
+        if capability in self._set_up:
+            return
+        if capability.hooks.setup is not None:
+            try:
+                capability.hooks.setup(self._environment)
+            except Exception as error:
+                raise LoadError(f"capability {capability.name!r} could not be set up: {error}") from error
+        self._set_up.append(capability)
+
+    def _linked(self, guest: LoadedGuest) -> Template:
+        """Link the module to this residence's own capabilities instead of the table's rows."""
+        own = {(row.name, row.params): row for _, row in self._registry.functions() if row.module == "pulp"}
+        links = {
+            key: own.get((row.name, row.params), row)
+            if row.module == "pulp" and not isinstance(row.implementation, Constant)
+            else row
+            for key, row in guest.links.items()
+        }
+        return guest.module.link(links)
+
+    def _finalize(self, event: Event) -> None:
+        if event.source in self._registry:
+            hook = self._registry[event.source].hooks.finalize
+            if hook is not None:
+                hook(event.id)
