@@ -1,0 +1,114 @@
+"""Everything that fabric guests can lease, wired together: one per host."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from guesthouse.interfaces.grafos.net import Network
+from guesthouse.limits import Size, parse_size
+from guesthouse.resources.blocks.pool import Blocks
+from guesthouse.resources.leases.clock import LeaseClock
+from guesthouse.resources.leases.journal import Journal
+from guesthouse.resources.leases.reaper import Reaper
+from guesthouse.resources.memory.arena import Memory, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FabricOptions:
+    """How much there is to lease, and where it is kept.
+
+    Attributes:
+        directory: where blocks and lease journals live; ``None`` keeps everything in memory.
+        arena: bytes of memory that one tenant may lease.
+        memory_pool: bytes of memory of all tenants together.
+        blocks: 512-byte blocks that one tenant may lease, and the size of its device.
+        block_pool: blocks of the whole pool.
+        block_device: a block device or file to use instead of ``directory``/blocks.
+        sync: when blocks are flushed: ``none``, ``interval``, ``each``.
+        direct: bypass the page cache.
+        gpu: ``auto``, ``cuda``, ``opencl``, ``cpu`` or ``off``.
+        vram: bytes of GPU memory to lease; by default what the device has.
+    """
+
+    directory: str | os.PathLike[str] | None = None
+    arena: Size = "64MiB"
+    memory_pool: Size = "1GiB"
+    blocks: int = 131_072
+    block_pool: int = 1 << 23
+    block_device: str | os.PathLike[str] | None = None
+    sync: str = "none"
+    direct: bool = False
+    gpu: str = "auto"
+    vram: Size | None = None
+
+
+class Fabric:
+    """The resources behind the fabric interface.
+
+    Args:
+        options: sizes and places.
+        clock: the lease clock; the real one if ``None``.
+        network: what `net_hello` tells.
+
+    Raises:
+        ResourceError: a file cannot be used or is damaged.
+    """
+
+    def __init__(
+        self,
+        options: FabricOptions | None = None,
+        *,
+        clock: LeaseClock | None = None,
+        network: Network | None = None,
+    ) -> None:
+        self.options = options = options or FabricOptions()
+        self.clock = clock or LeaseClock()
+        self.network = network or Network()
+        journal = pool = None
+        if options.directory is not None:
+            folder = Path(options.directory)
+            folder.mkdir(parents=True, exist_ok=True)
+            # An operating-system crash forgets memory and its leases alike, so these need no flush.
+            journal, pool = Journal(folder / "memory.leases", durable=False), folder / "blocks"
+        self.memory = Memory(
+            self.clock, arena=parse_size(options.arena), pool=parse_size(options.memory_pool), journal=journal
+        )
+        self.blocks = Blocks(
+            self.clock,
+            options.block_device or pool,
+            blocks=options.blocks,
+            pool=options.block_pool,
+            direct=options.direct,
+            sync=options.sync,
+        )
+        self._reaper = Reaper([self.memory.leases, self.blocks.leases])
+
+    def greet(self, resource: str) -> None:
+        """A guest says hello to `fbmu`, `fbbu` or `net`; raising a `LeaseError` turns it away."""
+
+    def open_window(self, tenant: str) -> Window:
+        """A new private memory window."""
+        return Window(self.memory.window_size(tenant))
+
+    def status(self) -> dict[str, Any]:
+        """What serves the fabric here, for people."""
+        return {
+            "memory leases": len(self.memory.leases),
+            "block leases": len(self.blocks.leases),
+            "network": [link._asdict() for link in self.network.links()],
+        }
+
+    def close(self) -> None:
+        """Flush and close everything; block leases go on with the next start."""
+        self._reaper.close()
+        self.memory.close()
+        self.blocks.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
