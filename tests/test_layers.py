@@ -17,7 +17,8 @@ MAY_USE = {
     "engine": {"engine", "errors"},
     "resources": {"resources", "errors", "limits"},
     "calls": {"calls", "errors", "limits", "observe"},
-    "interfaces": {"interfaces", "engine", "resources", "calls", "errors", "limits"},
+    "interfaces": {"interfaces", "engine", "resources", "calls", "errors", "limits", "observe"},
+    "testing": {"testing", "engine", "errors"},
     "bench": {"bench", "engine", "errors"},
 }
 

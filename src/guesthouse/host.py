@@ -30,6 +30,7 @@ SERVICES: dict[str, str] = {
     "state": "guesthouse.resources.state:open_state",
     "launches": "guesthouse.interfaces.ark.journal:Journal",
     "pulp": "guesthouse.interfaces.pulp.resident:Residence",
+    "fabric": "guesthouse.interfaces.grafos.fabric:open_fabric",
 }
 
 #: Seconds after which a thread that holds the GIL lets others have it (DESIGN section 3, item 11).

@@ -1,4 +1,4 @@
-"""How a Python host function of the fabric is called: ranges checked first, refusals as codes (spec fabric.md 3)."""
+"""How a Python host function of the fabric is called: ranges first, refusals as codes (spec fabric.md 3)."""
 
 from __future__ import annotations
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from guesthouse.errors import ResourceError
 from guesthouse.interfaces.grafos.net import Network
 from guesthouse.limits import Size, parse_size
 from guesthouse.resources.blocks.pool import Blocks
@@ -43,6 +45,38 @@ class FabricOptions:
     direct: bool = False
     gpu: str = "auto"
     vram: Size | None = None
+
+
+#: What opens a fabric that is given by a word, such as ``mock``; the test kit adds its own.
+OPENERS: dict[str, Callable[[], Fabric]] = {}
+
+
+def open_fabric(
+    option: Fabric | FabricOptions | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+) -> Fabric:
+    """Return what the host's option ``fabric`` asks for.
+
+    Args:
+        option: a fabric, options, a mapping of options, or a directory to keep blocks and journals in;
+            nothing at all keeps everything in memory.
+
+    Raises:
+        ResourceError: an option is unknown, or a file cannot be used.
+    """
+    if isinstance(option, Fabric):
+        return option
+    if isinstance(option, str) and option in OPENERS:
+        return OPENERS[option]()
+    if isinstance(option, str | os.PathLike):
+        option = {"directory": option}
+    if isinstance(option, Mapping):
+        known = {field.name for field in fields(FabricOptions)}
+        if unknown := option.keys() - known:
+            raise ResourceError(
+                f"unknown option {min(unknown)!r}; there are: {', '.join(sorted(known))}", resource="fabric"
+            )
+        option = FabricOptions(**option)
+    return Fabric(option)
 
 
 class Fabric:

@@ -36,45 +36,51 @@ def _row(
 ) -> HostFunction:
     """One row; without a Python function it is the native one of that name."""
     capability, module = home
-    how = Native(transfers.FUNCTIONS[name]) if function is None else guarded(function, ranges)
+    how = _native(name) if function is None else guarded(function, ranges)
     spans = [(r.pointer, r.length, r.size) for r in ranges if not r.optional]
     denied = Native(transfers.REFUSE, transfers.describe(spans))
     return HostFunction(capability, module, name, params, results, how, summary, denied)
 
 
+def _native(name: str) -> Native:
+    if name in leasing.FUNCTIONS:
+        return Native(*leasing.FUNCTIONS[name])
+    return Native(transfers.FUNCTIONS[name])
+
+
 FUNCTIONS: tuple[HostFunction, ...] = (
-    _row(MEMORY, "fbmu_hello", "", leasing.fbmu_hello, (), "Opens this instance's private memory window."),
+    _row(MEMORY, "fbmu_hello", "", None, (), "Opens this instance's private memory window."),
     _row(MEMORY, "fbmu_get_arena_size", "", None, (), "Bytes of the window, or a negative code.", "I"),
     _row(MEMORY, "fbmu_read", "Iii", None, (data(1, 2),), "Reads from the window."),
     _row(MEMORY, "fbmu_write", "Iii", None, (data(1, 2),), "Writes to the window."),
-    _row(MEMORY, "fbmu_alloc", "IIi", leasing.MEMORY["alloc"], (result(2, _INFO),), "Leases memory."),
+    _row(MEMORY, "fbmu_alloc", "IIi", None, (result(2, _INFO),), "Leases memory."),
     _row(
         MEMORY,
         "fbmu_renew",
         "IIi",
-        leasing.MEMORY["renew"],
+        None,
         (result(2, _WORD, optional=True),),
         "Extends a memory lease.",
     ),
-    _row(MEMORY, "fbmu_free", "I", leasing.MEMORY["free"], (), "Ends a memory lease and scrubs it."),
-    _row(MEMORY, "fbmu_query", "Ii", leasing.MEMORY["query"], (result(1, _INFO),), "Describes a memory lease."),
+    _row(MEMORY, "fbmu_free", "I", None, (), "Ends a memory lease and scrubs it."),
+    _row(MEMORY, "fbmu_query", "Ii", None, (result(1, _INFO),), "Describes a memory lease."),
     _row(MEMORY, "fbmu_read_lease", "IIii", None, (data(2, 3),), "Reads from a memory lease."),
     _row(MEMORY, "fbmu_write_lease", "IIii", None, (data(2, 3),), "Writes to a memory lease."),
-    _row(BLOCKS, "fbbu_hello", "", leasing.fbbu_hello, (), "Opens the tenant's block device."),
+    _row(BLOCKS, "fbbu_hello", "", None, (), "Opens the tenant's block device."),
     _row(BLOCKS, "fbbu_get_num_blocks", "", None, (), "Blocks of the device, or a negative code.", "I"),
     _row(BLOCKS, "fbbu_read_block", "Ii", None, (_BLOCK,), "Reads a block of the device."),
     _row(BLOCKS, "fbbu_write_block", "Ii", None, (_BLOCK,), "Writes a block of the device."),
-    _row(BLOCKS, "fbbu_alloc", "IIi", leasing.BLOCKS["alloc"], (result(2, _INFO),), "Leases blocks."),
+    _row(BLOCKS, "fbbu_alloc", "IIi", None, (result(2, _INFO),), "Leases blocks."),
     _row(
         BLOCKS,
         "fbbu_renew",
         "IIi",
-        leasing.BLOCKS["renew"],
+        None,
         (result(2, _WORD, optional=True),),
         "Extends a block lease.",
     ),
-    _row(BLOCKS, "fbbu_free", "I", leasing.BLOCKS["free"], (), "Ends a block lease and scrubs it."),
-    _row(BLOCKS, "fbbu_query", "Ii", leasing.BLOCKS["query"], (result(1, _INFO),), "Describes a block lease."),
+    _row(BLOCKS, "fbbu_free", "I", None, (), "Ends a block lease and scrubs it."),
+    _row(BLOCKS, "fbbu_query", "Ii", None, (result(1, _INFO),), "Describes a block lease."),
     _row(BLOCKS, "fbbu_read_block_lease", "IIi", None, (_LEASED_BLOCK,), "Reads a block of a lease."),
     _row(BLOCKS, "fbbu_write_block_lease", "IIi", None, (_LEASED_BLOCK,), "Writes a block of a lease."),
     _row(
@@ -87,7 +93,13 @@ FUNCTIONS: tuple[HostFunction, ...] = (
     ),
     *(
         HostFunction(
-            "", module, "unix_time_secs", "", "I", Native(transfers.FUNCTIONS["unix_time_secs"]), "The lease clock."
+            "",
+            module,
+            "unix_time_secs",
+            "",
+            "I",
+            Native(transfers.FUNCTIONS["unix_time_secs"]),
+            "The lease clock.",
         )
         for module in MODULES
     ),

@@ -90,7 +90,13 @@ def _speed(folder: Path) -> int:
 
 
 def net_hello(
-    side: Side, instance: Instance, minimum: int, name: int, name_cap: int, out_length: int, out_bandwidth: int
+    side: Side,
+    instance: Instance,
+    minimum: int,
+    name: int,
+    name_cap: int,
+    out_length: int,
+    out_bandwidth: int,
 ) -> int:
     """Tell the fastest interface's name and bandwidth."""
     side.fabric.greet("net")

@@ -28,5 +28,9 @@ cdef class Side(Attachment):
     cdef side_t state
     cdef readonly object fabric
     cdef readonly str tenant
+    cdef readonly object guest
+    cdef readonly object memory
+    cdef readonly object blocks
+    cdef readonly object clock
     cdef readonly object window
     cdef readonly object volume

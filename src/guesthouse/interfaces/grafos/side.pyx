@@ -20,13 +20,15 @@ cdef class Side(Attachment):
     Args:
         fabric: the :class:`~guesthouse.interfaces.grafos.fabric.Fabric` that serves it.
         tenant: whose leases it may use.
+        guest: the guest that the instance runs, for what it submits; ``None`` in tests.
     """
 
-    def __cinit__(self, fabric, str tenant):
+    def __cinit__(self, fabric, str tenant, guest=None):
         cdef Memory memory = fabric.memory
         cdef Blocks blocks = fabric.blocks
         cdef LeaseClock clock = fabric.clock
-        self.fabric, self.tenant = fabric, tenant
+        self.fabric, self.tenant, self.guest = fabric, tenant, guest
+        self.memory, self.blocks, self.clock = memory, blocks, clock      # `state` points into them
         self.state.clock = clock.clock
         self.state.arena = &memory.arena
         self.state.device = &blocks.pool.device

@@ -36,7 +36,7 @@ cdef class LeaseEngine:
     cdef object lock                # over all that follows
     cdef object changed             # its condition: an extent came back
     cdef long waiting
-    cdef dict tenants
+    cdef readonly dict tenants      # name -> Tenant
     cdef dict leases                # id -> Lease
     cdef readonly dict notes        # what else the journal keeps: key -> values
     cdef list due                   # heap of (expires, id); one entry per active lease, plus stale ones
@@ -46,7 +46,7 @@ cdef class LeaseEngine:
     cdef object fenced_units
     cdef object entropy
     cdef int entropy_at
-    cdef object default_quota
+    cdef public object default_quota    # of tenants that are new
     cdef object default_amount
     cdef long max_leases
     cdef bint closed

@@ -39,6 +39,8 @@ class LeaseEngine:
     backing: Backing
     journal: Journal | None
     notes: dict[str, tuple[Any, ...]]
+    tenants: dict[str, Tenant]
+    default_quota: int
     def __init__(
         self,
         kind: str,

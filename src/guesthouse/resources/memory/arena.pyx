@@ -16,6 +16,7 @@ from guesthouse.resources.leases.extents cimport Extents
 from guesthouse.resources.leases.table cimport (
     CAPACITY_EXCEEDED, LEASE_REVOKED, acquire, lease_cache_t, lease_t, release,
 )
+from guesthouse.errors import ResourceError
 from guesthouse.resources.leases.status import LeaseError
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -93,7 +94,7 @@ cdef class MemoryPool:
                                    self.fd, 0)
         self.generations = <uint64_t*>calloc(self.size, sizeof(uint64_t))
         if self.base == MAP_FAILED or self.generations == NULL:
-            raise MemoryError(f"cannot map a memory pool of {size} bytes")
+            raise ResourceError(f"cannot map a pool of {size} bytes; make it smaller", resource="memory")
         self.extents = Extents(self.size)
 
     def __dealloc__(self):

@@ -1,0 +1,130 @@
+# cython: language_level=3
+"""Hello, and allocating, renewing, freeing and querying leases on memory and blocks (spec fabric.md 4 and 5).
+
+The checks and results are native; the lease engine itself is called with the GIL.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy, memset
+
+from guesthouse.engine.core cimport OK, Record, span, val_t
+from guesthouse.interfaces.grafos.side cimport Side, side, side_t
+from guesthouse.resources.leases.engine cimport Lease, LeaseEngine
+from guesthouse.resources.leases.table cimport INTERNAL, INVALID_ARGUMENT
+from guesthouse.observe import log
+from guesthouse.resources.leases.status import LeaseError
+
+cdef enum Kind:
+    MEMORY = 0
+    BLOCKS = 1
+
+cdef enum Operation:
+    HELLO = 0
+    ALLOC = 1
+    RENEW = 2
+    FREE = 3
+    QUERY = 4
+
+cdef enum:
+    INFO = 32           # bytes of FbmuLeaseInfo and FbbuLeaseInfo
+    BLOCK_SIZE = 512
+
+
+cdef void write_info(uint8_t* out, Lease lease, Kind kind) noexcept:
+    """Fill the guest's struct of one lease (spec fabric.md 3)."""
+    cdef uint64_t expires = lease.row.expires
+    cdef uint64_t ident = lease.row.id
+    cdef uint64_t capacity = lease.row.capacity
+    cdef uint32_t block_size = BLOCK_SIZE
+    cdef uint8_t status = lease.status
+    memset(out, 0, INFO)
+    memcpy(out, &ident, 8)
+    memcpy(out + 8, &capacity, 8)
+    memcpy(out + 16, &expires, 8)
+    if kind == BLOCKS:
+        memcpy(out + 24, &block_size, 4)
+    out[24 if kind == MEMORY else 28] = status
+
+
+cdef int64_t perform(side_t* state, Kind kind, Operation operation, uint64_t first, uint64_t second,
+                     uint8_t* out) noexcept with gil:
+    """Do one operation of the lease engine: a status."""
+    cdef Side own = <Side>state.owner
+    cdef LeaseEngine leases = own.memory.leases if kind == MEMORY else own.blocks.leases
+    cdef uint64_t expires
+    try:
+        if operation == ALLOC:
+            write_info(out, leases.grant(own.tenant, first, second), kind)
+        elif operation == RENEW:
+            expires = leases.renew(own.tenant, first, second)
+            if out != NULL:
+                memcpy(out, &expires, 8)
+        elif operation == FREE:
+            leases.free(own.tenant, first)
+        elif operation == QUERY:
+            write_info(out, leases.query(own.tenant, first), kind)
+        else:
+            own.fabric.greet("fbmu" if kind == MEMORY else "fbbu")
+            leases.ready(own.tenant)
+            if kind == MEMORY:
+                own.open_window()
+            else:
+                own.open_volume()
+    except LeaseError as error:
+        return error.code
+    except Exception as error:      # a fault of a backend is the guest's -11, not its end
+        log.warning("fabric_fault", resource=leases.kind, error=repr(error))
+        return INTERNAL
+    return 0
+
+
+cdef inline int run(Record* record, val_t* args, void* env, Operation operation, uint64_t second, int pointer,
+                    uint64_t size, bint optional) noexcept nogil:
+    """Check where the result goes, then do it."""
+    cdef uint8_t* out = NULL
+    cdef uint64_t first = args[0].u64
+    cdef int64_t status = 0
+    if pointer >= 0:
+        if args[pointer].u32 != 0:
+            out = span(record, args[pointer].u32, size)
+        if out == NULL and not (optional and args[pointer].u32 == 0):
+            status = INVALID_ARGUMENT
+    if status == 0:
+        status = perform(side(record), <Kind><uintptr_t>env, operation, first, second, out)
+    args[0].u64 = <uint32_t>status
+    return OK
+
+
+cdef int hello(Record* record, val_t* args, void* env) noexcept nogil:
+    return run(record, args, env, HELLO, 0, -1, 0, False)
+
+
+cdef int alloc(Record* record, val_t* args, void* env) noexcept nogil:
+    return run(record, args, env, ALLOC, args[1].u64, 2, INFO, False)
+
+
+cdef int renew(Record* record, val_t* args, void* env) noexcept nogil:
+    return run(record, args, env, RENEW, args[1].u64, 2, 8, True)
+
+
+cdef int free(Record* record, val_t* args, void* env) noexcept nogil:
+    return run(record, args, env, FREE, 0, -1, 0, False)
+
+
+cdef int query(Record* record, val_t* args, void* env) noexcept nogil:
+    return run(record, args, env, QUERY, 0, 1, INFO, False)
+
+
+_OPERATIONS = {
+    "hello": <uintptr_t>&hello,
+    "alloc": <uintptr_t>&alloc,
+    "renew": <uintptr_t>&renew,
+    "free": <uintptr_t>&free,
+    "query": <uintptr_t>&query,
+}
+#: Address and environment word of each function.
+FUNCTIONS = {
+    f"{unit}_{operation}": (address, kind)
+    for unit, kind in (("fbmu", MEMORY), ("fbbu", BLOCKS))
+    for operation, address in _OPERATIONS.items()
+}
