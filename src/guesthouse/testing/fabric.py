@@ -109,7 +109,7 @@ class MockFabric(Fabric):
         self.blocks.leases.default_quota = count
 
     def set_error(self, name: str, code: int | None) -> None:
-        """Answer a hello (``fbmu``, ``fbbu``, ``net``) or a submission (``tasklet``) with a code; ``None`` clears."""
+        """Answer ``fbmu``, ``fbbu`` or ``net`` hellos, or a ``tasklet`` submission; ``None`` clears."""
         if code is None:
             self.errors.pop(name, None)
         else:

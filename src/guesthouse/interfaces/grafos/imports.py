@@ -37,7 +37,7 @@ def _row(
     """One row; without a Python function it is the native one of that name."""
     capability, module = home
     how = _native(name) if function is None else guarded(function, ranges)
-    spans = [(r.pointer, r.length, r.size) for r in ranges if not r.optional]
+    spans = [(r.pointer, r.length, r.size) for r in ranges]
     denied = Native(transfers.REFUSE, transfers.describe(spans))
     return HostFunction(capability, module, name, params, results, how, summary, denied)
 

@@ -35,6 +35,7 @@ cdef class MemoryPool:
 
 cdef class Window:
     cdef window_t view
+    cdef object __weakref__
 
 cdef class Memory:
     cdef arena_t arena
