@@ -248,3 +248,10 @@ def test_directories():
     assert options.environment(["A=b=c", "B="]) == {"A": "b=c", "B": ""}
     with pytest.raises(ValueError, match="NAME=VALUE"):
         options.environment(["A"])
+
+
+def test_version_and_unknown_commands(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip()
+    assert main(["frobnicate"]) == 2
+    assert "`guesthouse --help`" in capsys.readouterr().err

@@ -76,8 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _version() -> str:
-    return importlib.metadata.version("guesthouse")
+    try:
+        return importlib.metadata.version("guesthouse")
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        return "unknown (not installed)"
 
 
 def _command(words: Sequence[str]) -> str:
-    return f"{words[0]} " if words and not words[0].startswith("-") else ""
+    known = {found.name for found in pkgutil.iter_modules(commands.__path__)}
+    return f"{words[0]} " if words and words[0] in known else ""

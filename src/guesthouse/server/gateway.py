@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from collections.abc import Collection, Sequence
@@ -112,11 +113,12 @@ class Gateway:
         """
         self._reserve()
         self._loop = asyncio.get_running_loop()
+        logging.getLogger("_granian").setLevel(logging.ERROR)  # it warns that embedding is new
         self._server = Server(
             self.app, address=self.address, port=self.port, interface=Interfaces.ASGINL, websockets=True,
             log_enabled=False, http1_settings=HTTP1Settings(header_read_timeout=15_000),
         )  # fmt: skip
-        log.info("gateway listens", url=self.url, token=bool(self.access.tokens))
+        log.info("gateway listens", url=self.url, guarded=bool(self.access.tokens))
         await self._server.serve()
 
     def _reserve(self) -> None:

@@ -101,14 +101,18 @@ def _import(need: Need) -> dict[str, Any]:
 def _type(item: Import | Export) -> str:
     match item.type:
         case MemoryType() as memory:
-            text = f"{memory.minimum}..{'' if memory.maximum is None else memory.maximum} pages"
+            text = f"{_bounds(memory.minimum, memory.maximum)} pages"
             return text + (" shared" if memory.shared else "") + (" 64-bit" if memory.is64 else "")
         case TableType() as table:
-            return f"{table.minimum}..{'' if table.maximum is None else table.maximum} elements"
+            return f"{_bounds(table.minimum, table.maximum)} elements"
         case GlobalType() as value:
             return f"{'mutable ' if value.mutable else ''}{signature(value.type, '')[1:].partition(')')[0]}"
         case _:
             return signature(item.params, item.results)
+
+
+def _bounds(minimum: int, maximum: int | None) -> str:
+    return f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
 
 
 def _memory(memory: MemoryType) -> dict[str, Any]:
