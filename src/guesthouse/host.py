@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from guesthouse.calls import Call, Outcome, Result, Scheduler, crossing
-from guesthouse.engine import Engine, Module, ModuleInfo, Progress, read, wat_to_wasm
-from guesthouse.errors import LoadError, MissingImports, NotFound, ResourceError
+from guesthouse.engine import Engine, Module, ModuleInfo, Progress, read, read_file, wat_to_wasm
+from guesthouse.errors import InvalidModule, LoadError, MissingImports, NotFound, ResourceError
 from guesthouse.guest import Guest
 from guesthouse.interfaces import Interface, available
 from guesthouse.limits import Limits
@@ -42,6 +42,28 @@ DEFAULT_TENANT = "default"
 def _threads(granted: frozenset[str]) -> bool:
     """Whether a guest with these grants may have shared memory."""
     return any(capability.endswith(".threads") for capability in granted)
+
+
+def _outline(source: str | os.PathLike[str] | bytes, sha256: str | None) -> ModuleInfo:
+    """Read what a module declares, after its digest was found to be the pinned one."""
+    if isinstance(source, bytes):
+        return read(_pinned(source, sha256))
+    path = Path(source)
+    try:
+        if path.suffix == ".wat":
+            return read(wat_to_wasm(_pinned(path.read_bytes(), sha256).decode()))
+        # What is pinned is read as a whole, so that what was checked is what is compiled.
+        return read_file(path) if sha256 is None else read(_pinned(path.read_bytes(), sha256))
+    except OSError as error:
+        raise LoadError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidModule(f"{path} is not text: {error.reason}", offset=error.start) from None
+
+
+def _pinned(data: bytes, sha256: str | None) -> bytes:
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256.strip().lower():
+        raise LoadError("the module's SHA-256 is not the pinned one; it was changed or swapped")
+    return data
 
 
 @functools.cache
@@ -152,19 +174,15 @@ class Host:
         Raises:
             LoadError: with all its kinds; nothing of the guest is kept.
         """
-        wasm, name = self._bytes(source, name)
-        self._check_tenant(tenant)
-        if sha256 is not None and hashlib.sha256(wasm).hexdigest() != sha256.strip().lower():
-            raise LoadError(
-                "the module's SHA-256 is not the pinned one; it was changed or swapped", guest=name
-            )
+        name = name or ("guest" if isinstance(source, bytes) else Path(source).stem)
         try:
-            info = read(wasm)
+            self._check_tenant(tenant)
+            info = _outline(source, sha256)
             owner = self._owner(info, interface)
             granted = self.registry.expand(grant, guest=name)
             links, parties = self._resolve(info, granted, owner, lenient, name)
             bounds = self._bounded(limits, tenant)
-            module = self._compile(wasm, info, granted, bounds, progress)
+            module = self._compile(info, granted, bounds, progress)
             variants = Variants(
                 self.engine, module, links, granted,
                 metered=bounds.fuel is not None, threads=_threads(granted),
@@ -213,19 +231,6 @@ class Host:
             if release is not None:
                 release(guest)
 
-    @staticmethod
-    def _bytes(source: str | os.PathLike[str] | bytes, name: str | None) -> tuple[bytes, str]:
-        if isinstance(source, bytes):
-            return source, name or "guest"
-        path = Path(source)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise LoadError(f"cannot read {path}: {error.strerror}", guest=name) from error
-        if path.suffix == ".wat":
-            data = wat_to_wasm(data.decode())
-        return data, name or path.stem
-
     def _check_tenant(self, tenant: str) -> None:
         if self.tenants is not None and tenant not in self.tenants:
             raise LoadError(f"there is no tenant {tenant!r}; there are: {', '.join(self.tenants) or 'none'}")
@@ -270,7 +275,6 @@ class Host:
 
     def _compile(
         self,
-        wasm: bytes,
         info: ModuleInfo,
         granted: frozenset[str],
         limits: Limits,
@@ -278,7 +282,7 @@ class Host:
     ) -> Module:
         begun = time.perf_counter()
         module = self.engine.compile(
-            wasm, metered=limits.fuel is not None, threads=_threads(granted), info=info, progress=progress
+            info, metered=limits.fuel is not None, threads=_threads(granted), progress=progress
         )
         spent = time.perf_counter() - begun
         self.instruments.emit("module_compiled", info.sha256, info.size, spent, cached=module.cached)

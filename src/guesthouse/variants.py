@@ -103,9 +103,7 @@ class Variants:
         module = self._modules.get(metered)
         if module is None:
             info = self._modules[not metered].info
-            module = self._engine.compile(
-                bytes(info.source), metered=metered, threads=self._threads, info=info
-            )
+            module = self._engine.compile(info, metered=metered, threads=self._threads)
             self._modules[metered] = module
         return self._form(module, links, metered)
 

@@ -12,7 +12,7 @@ from guesthouse.engine.functions import (
     signature,
 )
 from guesthouse.engine.linker import SharedMemory, Template
-from guesthouse.engine.modules import ModuleInfo, read
+from guesthouse.engine.modules import ModuleInfo, read, read_file
 from guesthouse.engine.selftest import check
 from guesthouse.engine.text import wat_to_wasm
 
@@ -34,6 +34,7 @@ __all__ = [
     "Trapping",
     "claim_slot",
     "read",
+    "read_file",
     "signature",
     "wat_to_wasm",
 ]

@@ -17,6 +17,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from guesthouse.engine.modules import ModuleInfo
 from guesthouse.errors import LoadError
 
 
@@ -105,6 +106,21 @@ class Cache:
             return True
         with os.fdopen(os.dup(fd), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == str(note["sha256"])
+
+    def digest(self, info: ModuleInfo) -> str:
+        """Return the SHA-256 of a module, remembered for large files that have not changed since."""
+        if info.file is None:
+            return info.sha256
+        key = hashlib.sha256(repr(info.file.identity).encode()).hexdigest()
+        try:
+            digest = self._read(f"{key}.sha256").decode()
+        except (OSError, UnicodeDecodeError):
+            digest = ""
+        if len(digest) != 64:
+            digest = info.sha256
+            with contextlib.suppress(OSError):
+                self._write(f"{key}.sha256", digest.encode())
+        return digest
 
     def store(self, key: str, code: bytes) -> None:
         """Write an entry atomically; a full disk or a lost race leaves the cache as it was."""

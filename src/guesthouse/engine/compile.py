@@ -134,30 +134,28 @@ class Engine:
 
     def compile(
         self,
-        wasm: bytes | mmap.mmap,
+        wasm: bytes | mmap.mmap | ModuleInfo,
         *,
         metered: bool = False,
         threads: bool = False,
-        info: ModuleInfo | None = None,
         progress: Progress | None = None,
     ) -> Module:
         """Compile a module, or take it from the cache.
 
         Args:
-            wasm: the module's bytes.
+            wasm: the module's bytes, or what :func:`read` or :func:`read_file` returned for it.
             metered: count fuel (the code becomes 1.0 to 1.5 times slower).
             threads: allow shared memories and atomics.
-            info: what :func:`read` returned for these bytes, if that was done before.
             progress: called while it compiles.
 
         Raises:
             InvalidModule: the bytes are no valid module, or use what is not enabled.
         """
-        info = info or read(wasm)
+        info = wasm if isinstance(wasm, ModuleInfo) else read(wasm)
         misfit = pool_misfit(info) if self._slots else "this process has no address space for a pool"
         kind = Kind(pooled=misfit is None, metered=metered, threads=threads)
         try:
-            return self._obtain(info, wasm, kind, misfit, progress)
+            return self._obtain(info, kind, misfit, progress)
         except wasmtime.WasmtimeError as refused:
             if not kind.pooled:
                 raise InvalidModule(_first_line(refused)) from None
@@ -165,42 +163,36 @@ class Engine:
         # It may be sound, and only too large for a slot of the pool in a way that its sections do not show.
         try:
             plain = Kind(pooled=False, metered=metered, threads=threads)
-            return self._obtain(info, wasm, plain, reason, progress)
+            return self._obtain(info, plain, reason, progress)
         except wasmtime.WasmtimeError:
             raise InvalidModule(reason) from None
 
-    def _obtain(
-        self,
-        info: ModuleInfo,
-        wasm: bytes | mmap.mmap,
-        kind: Kind,
-        misfit: str | None,
-        progress: Progress | None,
-    ) -> Module:
-        name = (info.sha256, kind)
+    def _obtain(self, info: ModuleInfo, kind: Kind, misfit: str | None, progress: Progress | None) -> Module:
+        digest = info.sha256 if self.cache is None else self.cache.digest(info)
+        name = (digest, kind)
         with self._lock:
             waiting = self._compiling.setdefault(name, threading.Lock())
         with waiting:  # one compilation for many waiters
             module = self._modules.get(name)
             if module is None:
                 variant = self.variant(kind)
-                compiled, cached = self._load(info, wasm, variant, progress)
+                compiled, cached = self._load(info, digest, variant, progress)
                 module = self._modules[name] = Module(info, variant, compiled, misfit, cached)
         return module
 
     def _load(
-        self, info: ModuleInfo, wasm: bytes | mmap.mmap, variant: Variant, progress: Progress | None
+        self, info: ModuleInfo, digest: str, variant: Variant, progress: Progress | None
     ) -> tuple[wasmtime.Module, bool]:
         if self.cache is None:
-            return self._compile(wasm, variant, progress), False
-        parts = (info.sha256, wheel.version(), variant.settings, cpu_features())
+            return self._compile(info, variant, progress), False
+        parts = (digest, wheel.version(), variant.settings, cpu_features())
         key = hashlib.sha256(repr(parts).encode()).hexdigest()
         found = self._from_cache(key, variant)
         if found is None:
             with self.cache.lock(key):
                 found = self._from_cache(key, variant)  # another process may have been quicker
                 if found is None:
-                    compiled = self._compile(wasm, variant, progress)
+                    compiled = self._compile(info, variant, progress)
                     self.cache.store(key, bytes(compiled.serialize()))
                     return compiled, False
         return found, True
@@ -216,11 +208,9 @@ class Engine:
                 self.cache.discard(key)
                 return None
 
-    def _compile(
-        self, wasm: bytes | mmap.mmap, variant: Variant, progress: Progress | None
-    ) -> wasmtime.Module:
+    def _compile(self, info: ModuleInfo, variant: Variant, progress: Progress | None) -> wasmtime.Module:
         self.compilations += 1
-        code = wasm if isinstance(wasm, bytes) else bytes(wasm)
+        code = bytes(info.source)
         if progress is None:
             return variant.compile(code)
         begun = time.monotonic()

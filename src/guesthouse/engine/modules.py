@@ -12,6 +12,7 @@ import hashlib
 import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from guesthouse.engine.binary import (
@@ -21,11 +22,12 @@ from guesthouse.engine.binary import (
     MemoryType,
     TableType,
 )
+from guesthouse.engine.outline import LARGE, ModuleFile
 from guesthouse.errors import InvalidModule
 
 __all__ = [
     "Export", "ExternType", "FunctionType", "GlobalType", "Import", "MemoryType", "ModuleInfo", "Section",
-    "TableType", "read",
+    "TableType", "read", "read_file",
 ]  # fmt: skip
 
 ExternType = FunctionType | TableType | MemoryType | GlobalType
@@ -106,6 +108,8 @@ class ModuleInfo:
     """What a module declares.
 
     Attributes:
+        data: its bytes, or an outline of them where ``file`` is set; use :attr:`source`.
+        file: the file it was read from, where that was not read as a whole.
         imports: in the module's order.
         exports: by name, in the module's order.
         functions, memories, tables, globals, tags: every item of the kind by index, imported ones first.
@@ -118,8 +122,9 @@ class ModuleInfo:
         size: bytes of the whole module.
     """
 
-    source: bytes | mmap.mmap | memoryview = field(repr=False)
+    data: bytes | mmap.mmap | memoryview = field(repr=False)
     size: int = 0
+    file: ModuleFile | None = None
     imports: list[Import] = field(default_factory=list)
     exports: dict[str, Export] = field(default_factory=dict)
     functions: list[FunctionType] = field(default_factory=list, repr=False)
@@ -134,6 +139,15 @@ class ModuleInfo:
     code_size: int = 0
     name: str | None = None
     sections: list[Section] = field(default_factory=list, repr=False)
+
+    @property
+    def source(self) -> bytes | mmap.mmap | memoryview:
+        """All bytes of the module; read from its file where they were not needed before.
+
+        Raises:
+            LoadError: the file cannot be read any more, or has been changed.
+        """
+        return self.data if self.file is None else self.file.read()
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -166,6 +180,24 @@ def read(data: bytes | bytearray | mmap.mmap | memoryview) -> ModuleInfo:
     info = ModuleInfo(source, len(source))
     with memoryview(source) as view:
         _Reader(view, info).run()
+    return info
+
+
+def read_file(path: Path) -> ModuleInfo:
+    """Read what a module in a file declares; the bodies of a large one are left where they are.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InvalidModule: as :func:`read`.
+        OSError: it cannot be opened or read.
+    """
+    if path.stat().st_size < LARGE:
+        return read(path.read_bytes())
+    file = ModuleFile(path)
+    info = read(file.outline())
+    info.file = file
     return info
 
 
