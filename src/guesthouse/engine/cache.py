@@ -116,11 +116,12 @@ class Cache:
             digest = self._read(f"{key}.sha256").decode()
         except (OSError, UnicodeDecodeError):
             digest = ""
-        if len(digest) != 64:
-            digest = info.sha256
+        if len(digest) == 64:
+            info.know_sha256(digest)
+        else:
             with contextlib.suppress(OSError):
-                self._write(f"{key}.sha256", digest.encode())
-        return digest
+                self._write(f"{key}.sha256", info.sha256.encode())
+        return info.sha256
 
     def store(self, key: str, code: bytes) -> None:
         """Write an entry atomically; a full disk or a lost race leaves the cache as it was."""

@@ -154,6 +154,10 @@ class ModuleInfo:
         """SHA-256 of the module's bytes in hex; computed when first asked for."""
         return hashlib.sha256(self.source).hexdigest()
 
+    def know_sha256(self, digest: str) -> None:
+        """Take the digest from somebody who has computed it before."""
+        self.__dict__["sha256"] = digest
+
     def imported(self, kind: str) -> int:
         """Return how many imports are of a kind: the index of the first own item."""
         return sum(item.kind == kind for item in self.imports)
