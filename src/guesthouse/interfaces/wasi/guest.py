@@ -71,8 +71,8 @@ class WasiSide(GuestSide):
         given: dict[str, Any] = dict(self._options)
         program = command.options.get("program", self.guest.name)
         given["args"] = (program, *given.get("args", ()), *command.args)
-        given["env"] = {**given.get("env", {}), **command.env}
-        given["dirs"] = {**given.get("dirs", {}), **command.dirs}
+        for name, own in (("env", command.env), ("dirs", command.dirs)):
+            given[name] = {**given[name], **own} if name in given else own
         for name in ("stdout", "stderr"):
             output = getattr(command, name)
             if output is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import tempfile
@@ -54,7 +55,7 @@ class WasiOptions:
         """
         process = Process(output_limit=self.output_limit, descriptors=self.descriptors)
         if self.args or self.env:
-            process.set_strings(Strings(self.args), environment(self.env))
+            process.set_strings(_strings(tuple(self.args)), environment(self.env))
         self._connect(process)
         for name, where in self.dirs.items():
             process.preopen(open_directory(where, name))
@@ -82,11 +83,24 @@ def environment(env: Mapping[str, str]) -> Strings:
     Raises:
         LoadError: a name is empty or holds ``=``, or something holds a NUL byte.
     """
-    for name in env:
+    return _environment(tuple(env.items()))
+
+
+# Most calls of a guest get the same strings, and laid out they are never changed.
+
+
+@functools.lru_cache(maxsize=64)
+def _strings(items: tuple[str | bytes, ...]) -> Strings:
+    return Strings(items)
+
+
+@functools.lru_cache(maxsize=64)
+def _environment(items: tuple[tuple[str, str], ...]) -> Strings:
+    for name, _ in items:
         if not name or "=" in name:
             raise LoadError(f"environment variable {name!r}: a name is not empty and holds no '='")
     try:
-        return Strings([f"{name}={value}" for name, value in env.items()])
+        return Strings([f"{name}={value}" for name, value in items])
     except ValueError as error:
         raise LoadError(str(error)) from None
 
