@@ -26,6 +26,7 @@ from guesthouse.observe import log
 from guesthouse.server import answers
 from guesthouse.server.access import Access, AccessMiddleware, is_loopback, split_address
 from guesthouse.server.api import InvokeApi
+from guesthouse.server.faasm import FaasmUploads, PlannerApi
 from guesthouse.server.page import StatusPage
 from guesthouse.server.uploads import UploadApi
 
@@ -86,8 +87,11 @@ class Gateway:
     ) -> Starlette:
         api = InvokeApi(self.host, self.access)
         routes: list[BaseRoute] = [*StatusPage(api).routes()]
+        planner = PlannerApi(api)
+        routes += planner.routes()
         if uploads is not None:
             routes += UploadApi(api, uploads, upload_limit).routes()
+            routes += FaasmUploads(planner, uploads, upload_limit).routes()
         routes += [*api.routes(), *mounts]
         for interface in available():
             offered = getattr(interface, "http_routes", None)

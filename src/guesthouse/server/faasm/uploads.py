@@ -1,0 +1,104 @@
+"""The upload server: functions, state and shared files by HTTP (spec faasm 6.2).
+
+=====================  ================================================================================
+``PUT /f/USER/FUNC``   load a function; the next call runs it
+``PUT /s/USER/KEY``    set a state value and push it; ``GET`` reads it
+``GET /ping``          ``PONG``
+=====================  ================================================================================
+
+A user is a tenant.  Mounted only where the operator allows uploads; a function gets what of the Faasm
+interface the operator grants to uploads.  Everything is size-limited, and the gateway's token rule applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from guesthouse.engine import read
+from guesthouse.interfaces.faasm import interface
+from guesthouse.server.api import read_body
+from guesthouse.server.faasm.planner import PlannerApi
+
+
+class FaasmUploads:
+    """The upload server's endpoints.
+
+    Args:
+        planner: whose host and access rules.
+        grants: capabilities, or bare interface names, that uploads may get.
+        most: bytes that one body may have.
+    """
+
+    def __init__(self, planner: PlannerApi, grants: Collection[str], most: int) -> None:
+        self.planner, self.host, self.most = planner, planner.host, most
+        self.granted = self.host.registry.expand(grants)
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/ping", self.ping),
+            Route("/f/{user}/{name}", self.put_function, methods=["PUT"]),
+            Route("/s/{user}/{name:path}", self.put_state, methods=["PUT"]),
+            Route("/s/{user}/{name:path}", self.get_state, methods=["GET"]),
+        ]
+
+    async def ping(self, request: Request) -> Response:
+        """Answer ``GET /ping``."""
+        return PlainTextResponse("PONG")
+
+    async def put_function(self, request: Request) -> Response:
+        """Answer ``PUT /f/USER/FUNC``.
+
+        Raises:
+            LoadError: the module is refused; nothing of it is kept, an older version stays.
+        """
+        user, name = self._target(request)
+        wasm = await read_body(request, self.most)
+        await run_in_threadpool(self._load, wasm, user, name)
+        return PlainTextResponse("Function upload complete")
+
+    def _load(self, wasm: bytes, user: str, name: str) -> None:
+        # A module without an import of this interface is a function all the same when it comes this way.
+        owned = interface.owns(read(wasm))
+        self.host.load(
+            wasm,
+            name=name,
+            tenant=user,
+            grant=self.granted,
+            interface=None if owned else interface.name,
+            replace=True,
+        )
+
+    async def put_state(self, request: Request) -> Response:
+        """Answer ``PUT /s/USER/KEY``.
+
+        Raises:
+            ResourceError: the key is empty, or the tenant's quota is used up.
+        """
+        user, key = self._target(request)
+        data = await read_body(request, self.most)
+        await run_in_threadpool(self.host.service("state").put, user, key.encode(), data)
+        return PlainTextResponse("State set complete")
+
+    async def get_state(self, request: Request) -> Response:
+        """Answer ``GET /s/USER/KEY``; a value that does not exist is 404."""
+        user, key = self._target(request)
+        value = await run_in_threadpool(self.host.service("state").get, user, key.encode())
+        if value is None:
+            return PlainTextResponse("no such value", 404)
+        return Response(value, media_type="application/octet-stream")
+
+    def _target(self, request: Request) -> tuple[str, str]:
+        """Return user and name out of a request's path.
+
+        Raises:
+            NotFound: its token is another tenant's.
+        """
+        user, name = request.path_params["user"], request.path_params["name"]
+        self.planner.permit(request, user)
+        return user, name

@@ -1,0 +1,238 @@
+"""Faasm's outward side over real HTTP: planner messages, the older single call, uploads."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+
+import httpx
+import pytest
+
+from guesthouse.server import Gateway
+from guesthouse.testing import guests
+
+
+@pytest.fixture
+def gateway(host):
+    with Gateway(host, "127.0.0.1:0", uploads=["faasm"], upload_limit="1MiB") as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def client(gateway):
+    with httpx.Client(base_url=gateway.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def upload(client):
+    def upload(name, user="demo"):
+        answer = client.put(f"/f/{user}/{name}", content=guests.load(f"guests/faasm/{name}.c"))
+        assert (answer.status_code, answer.text) == (200, "Function upload complete"), answer.text
+
+    return upload
+
+
+def planner(client, kind, payload, wait=None):
+    query = {"wait": wait} if wait else {}
+    return client.post("/", json={"http_type": kind, "payload": json.dumps(payload)}, params=query)
+
+
+def batch(function, *inputs, user="demo", **fields):
+    messages = [
+        {"user": user, "function": function, "input_data": base64.b64encode(data).decode(), **fields}
+        for data in inputs
+    ]
+    return {"user": user, "function": function, "messages": messages}
+
+
+def test_a_batch_answers_at_once_and_tells_when_it_has_finished(client, upload):
+    upload("echo")
+    started = planner(client, 10, batch("echo", b"one", b"two", b"")).json()
+    assert started["appId"] > 0
+    assert started["expectedNumMessages"] == 3
+    ended = planner(client, "EXECUTE_BATCH_STATUS", {"appId": started["appId"]}, wait="20s").json()
+    assert ended["finished"] is True
+    outputs = [message["output_data"] for message in ended["messageResults"]]
+    assert outputs == ["one", "two", "Nothing to echo"]
+    (first, *_) = ended["messageResults"]
+    assert (first["returnValue"], first["user"], first["function"]) == (0, "demo", "echo")
+    assert abs(first["start_ts"] - time.time() * 1000) < 60_000
+    assert first["finish_ts"] >= first["start_ts"]
+
+
+def test_a_batch_can_be_waited_for_in_one_request(client, upload):
+    upload("argc_argv")
+    asked = batch("argc_argv", b"", cmdline="alpha B_eta")
+    ended = planner(client, "EXECUTE_BATCH", asked, wait="20s").json()
+    assert ended["messageResults"][0]["output_data"] == "3\nfunction.wasm\nalpha\nB_eta"
+
+
+def test_a_long_poll_ends_with_the_call_and_not_two_seconds_later(client, upload):
+    upload("sleep")
+    started = planner(client, 10, batch("sleep", b"300")).json()
+    assert started["finished"] is False
+    start = time.monotonic()
+    unfinished = planner(client, 11, {"appId": started["appId"]}, wait="20ms").json()
+    assert (unfinished["finished"], unfinished["messageResults"]) == (False, [])
+    assert any(a["appId"] == started["appId"] for a in planner(client, 8, {}).json()["apps"])
+    assert planner(client, 11, {"appId": started["appId"]}, wait="20s").json()["finished"] is True
+    assert 0.2 < time.monotonic() - start < 1.5
+
+
+def test_failures_have_the_texts_of_the_reference(client, upload):
+    upload("ret_one")
+    upload("exception")
+    failed = planner(client, 10, batch("ret_one", b""), wait="20s").json()["messageResults"][0]
+    assert (failed["returnValue"], failed["output_data"]) == (1, "Call failed (return value=1)")
+    threw = planner(client, 10, batch("exception", b"1"), wait="20s").json()["messageResults"][0]
+    assert threw["returnValue"] == 1
+    assert threw["output_data"].startswith(f"Task {threw['id']} threw exception. What: ")
+    nobody = planner(client, 10, batch("absent", b""), wait="20s").json()["messageResults"][0]
+    assert nobody["returnValue"] == 1
+    assert "absent" in nobody["output_data"]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"", "Empty request"),
+        (b"{", "Bad JSON in request body"),
+        (b'{"http_type": 99}', "Unrecognised message type"),
+        (b'{"http_type": "NOBODY"}', "Unrecognised message type"),
+        (b'{"http_type": 10, "payload": "{"}', "Bad JSON in body's payload"),
+        (b'{"http_type": 10, "payload": "{}"}', "Bad BatchExecRequest"),
+        (b'{"http_type": 10, "payload": "[]"}', "Bad BatchExecRequest"),
+        (
+            b'{"http_type": 10, "payload": "{\\"user\\":\\"u\\",\\"function\\":\\"f\\"}"}',
+            "Bad BatchExecRequest",
+        ),
+        (b'{"user": "u"}', "Empty function"),
+        (b'{"function": "f"}', "Empty user"),
+    ],
+)
+def test_what_cannot_be_understood_is_400_with_the_texts_of_the_reference(client, body, text):
+    answer = client.post("/", content=body)
+    assert (answer.status_code, answer.text) == (400, text)
+
+
+def test_a_batch_of_different_functions_or_with_broken_input_starts_nothing(client, upload, host):
+    upload("echo")
+    mixed = batch("echo", b"one")
+    mixed["messages"].append({"user": "demo", "function": "other"})
+    broken = batch("echo", b"one", b"two")
+    broken["messages"][1]["input_data"] = "not base64!"
+    before = host.scheduler.stats()["remembered"]
+    for asked in (mixed, broken):
+        answer = planner(client, 10, asked)
+        assert answer.status_code == 400
+        assert answer.text.startswith("Bad BatchExecRequest")
+    assert host.scheduler.stats()["remembered"] == before
+
+
+def test_unknown_applications_and_graphs_are_500_with_the_texts_of_the_reference(client):
+    answer = planner(client, 11, {"appId": 123456})
+    assert (answer.status_code, answer.text) == (500, "App not registered in results")
+    answer = planner(client, 7, {"appId": 1, "id": 123456})
+    assert (answer.status_code, answer.text) == (500, "Failed getting exec. graph!")
+
+
+def test_the_execution_graph_is_told_where_it_was_asked_for(client, upload):
+    upload("chain_deep")
+    for recorded in (True, False):
+        asked = batch("chain_deep", b"2", record_exec_graph=recorded)
+        ended = planner(client, 10, asked, wait="20s").json()
+        root = ended["messageResults"][0]
+        graph = planner(client, 7, {"appId": ended["appId"], "id": root["id"]}).json()["root"]
+        assert graph["msg"]["id"] == root["id"]
+        assert ("chained" in graph) is recorded
+        if recorded:
+            (child,) = graph["chained"]
+            (leaf,) = child["chained"]
+            assert leaf["msg"]["output_data"] == "bottom"
+            assert "chained" not in leaf
+
+
+def test_this_host_is_listed_with_its_slots(client):
+    (only,) = planner(client, "GET_AVAILABLE_HOSTS", {}).json()["hosts"]
+    assert only["slots"] >= 1
+    assert planner(client, 6, {}).json()["ip"] == only["ip"]
+
+
+def test_the_older_body_calls_and_waits_or_tells_how_it_goes(client, upload):
+    upload("echo")
+    upload("ret_one")
+    asked = {"user": "demo", "function": "echo", "input_data": "plain text"}
+    assert client.post("/", json=asked).content == b"plain text"
+    call = client.post("/", json={**asked, "async": True}).text
+    for _ in range(200):
+        told = client.post("/", json={"status": True, "id": int(call), "user": "demo", "function": "echo"})
+        if told.text != "RUNNING":
+            break
+        time.sleep(0.01)
+    assert told.text == "SUCCESS: plain text"
+    assert client.post("/", json={"user": "demo", "function": "ret_one"}).status_code == 500
+
+
+def test_state_goes_in_and_out(client):
+    for value in (b"some bytes", b"", bytes(range(256)) * 100, b"another size"):
+        assert client.put("/s/demo/a/key", content=value).status_code == 200
+        answer = client.get("/s/demo/a/key")
+        assert (answer.status_code, answer.content) == (200, value)
+    assert client.get("/s/other/a/key").status_code == 404
+    assert client.get("/s/demo/absent").status_code == 404
+
+
+def test_a_changed_function_is_used_at_once_and_a_refused_one_changes_nothing(client, upload):
+    upload("hello")
+    asked = batch("hello", b"input")
+
+    def output():
+        return planner(client, 10, asked, wait="20s").json()["messageResults"][0]["output_data"]
+
+    assert output() == "Hello Faasm!"
+    assert client.put("/f/demo/hello", content=b"\0asm rubbish").status_code == 422
+    assert output() == "Hello Faasm!"
+    assert client.put("/f/demo/hello", content=guests.load("guests/faasm/echo.c")).status_code == 200
+    assert output() == "input"
+    assert client.put("/f/demo/hello", content=guests.load("guests/faasm/dummy.c")).status_code == 200
+    assert output() == ""
+
+
+def test_uploads_are_bounded_and_unknown_paths_are_404(client):
+    assert client.put("/f/demo/big", content=b"x" * ((1 << 20) + 1)).status_code == 413
+    assert client.put("/s/demo/big", content=b"x" * ((1 << 20) + 1)).status_code == 413
+    assert client.put("/x/demo/big", content=b"").status_code == 404
+    assert client.get("/ping").text == "PONG"
+
+
+def test_uploads_are_off_unless_allowed(host):
+    with Gateway(host, "127.0.0.1:0") as gateway, httpx.Client(base_url=gateway.url, timeout=20) as client:
+        assert client.put("/f/demo/hello", content=guests.load("guests/faasm/hello.c")).status_code == 404
+        assert client.put("/s/demo/key", content=b"x").status_code == 404
+        assert client.get("/s/demo/key").status_code == 404
+
+
+def test_a_token_acts_for_its_own_tenant_only(host):
+    tokens = {"token-of-demo": "demo", "token-of-other": "other"}
+    with Gateway(host, "127.0.0.1:0", uploads=["faasm"], tokens=tokens) as gateway:
+        url = gateway.url
+        demo = httpx.Client(base_url=url, timeout=20, headers={"Authorization": "Bearer token-of-demo"})
+        other = httpx.Client(base_url=url, timeout=20, headers={"Authorization": "Bearer token-of-other"})
+        with demo, other:
+            assert httpx.put(f"{url}/s/demo/key", content=b"x").status_code == 401
+            wasm = guests.load("guests/faasm/echo.c")
+            assert demo.put("/f/demo/echo", content=wasm).status_code == 200
+            assert other.put("/f/demo/echo", content=wasm).status_code == 404
+            assert demo.put("/s/demo/key", content=b"x").status_code == 200
+            assert other.get("/s/demo/key").status_code == 404
+            assert other.put("/s/demo/key", content=b"y").status_code == 404
+            app = planner(demo, 10, batch("echo", b"secret"), wait="20s").json()
+            assert planner(other, 10, batch("echo", b"x")).status_code == 404
+            assert planner(other, 11, {"appId": app["appId"]}).status_code == 404
+            call = app["messageResults"][0]["id"]
+            assert planner(other, 7, {"appId": app["appId"], "id": call}).status_code == 500
+            told = other.post("/", json={"status": True, "id": call})
+            assert told.status_code == 404
+            assert "secret" not in told.text
