@@ -165,3 +165,14 @@ def test_a_shared_memory_must_declare_a_small_enough_maximum(engine):
         module.shared_memory(PAGE)
     shared = module.shared_memory(100 * PAGE)
     assert shared.size == PAGE
+
+
+def test_a_start_function_may_call_the_host_which_reads_memory(link):
+    text = """(module (import "h" "f" (func $f)) (memory (export "memory") 1) (data (i32.const 8) "early")
+      (func $s (call $f)) (start $s))"""
+    seen = []
+    instance = link(text, {("h", "f"): ("", "", lambda instance: seen.append(instance.read(8, 5)))}).open()
+    instance.start()
+    assert seen == [b"early"]
+    assert instance.read(8, 5) == b"early"
+    instance.close()

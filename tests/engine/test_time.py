@@ -39,6 +39,8 @@ def test_a_deadline_that_passed_keeps_the_guest_from_running(start):
     instance.deadline = in_ms(-1)
     with pytest.raises(DeadlineExceeded):
         instance.invoke("ok")
+    instance.deadline = 0
+    assert instance.invoke("ok") == 5  # nothing had run, so nothing is broken
 
 
 def test_a_deadline_in_host_code_ends_the_guest_right_after(start):
@@ -80,6 +82,8 @@ def test_cancel_before_the_call(start):
     instance.cancel("too late")
     with pytest.raises(Cancelled, match="too late"):
         instance.invoke("ok")
+    instance.resume()
+    assert instance.invoke("ok") == 5
 
 
 def test_close_from_another_thread_ends_the_call_first(start):

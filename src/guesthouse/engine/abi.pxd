@@ -77,6 +77,7 @@ ctypedef struct Api:
     void (*set_epoch_deadline)(void* context, uint64_t ticks) noexcept nogil
     # instances and what they export
     void* (*caller_context)(void* caller) noexcept nogil
+    int (*caller_export)(void* caller, const char* name, size_t length, extern_t* out) noexcept nogil
     int (*export_get)(void* context, gh_instance* instance, const char* name, size_t length,
                       extern_t* out) noexcept nogil
     void (*extern_delete)(extern_t* item) noexcept nogil

@@ -51,6 +51,7 @@ NAMES = (
     "wasmtime_context_get_fuel",
     "wasmtime_context_set_epoch_deadline",
     "wasmtime_caller_context",
+    "wasmtime_caller_export_get",
     "wasmtime_instance_export_get",
     "wasmtime_extern_delete",
     "wasmtime_func_call_unchecked",

@@ -146,16 +146,10 @@ cdef class Instance:
             if error != NULL or trap_ != NULL:
                 raise self.failure(error, trap_, "start")
             self.started = True
-            if api.export_get(record.context, &self.handle, b"memory", 6, &item):
-                if item.kind == EXTERN_MEMORY:
-                    record.memory_kind = 1
-                    record.memory = item.of.item
-                elif item.kind == EXTERN_SHARED:
-                    record.memory_kind = 2
-                    record.shared = item.of.shared
-                    api.shared_delete(item.of.shared)   # the template keeps its own reference
-                else:
-                    api.extern_delete(&item)
+            if record.memory_kind == 0 and api.export_get(record.context, &self.handle, b"memory", 6, &item):
+                adopt_memory(record, &item)
+            if record.memory_kind == 0:
+                record.memory_kind = 3
             refresh(record, 0)
         finally:
             self.exit()
@@ -186,7 +180,7 @@ cdef class Instance:
                 self.thread = 0
                 faults.leave()
                 ticker.left()
-                raise self.failure(NULL, NULL, None)
+                self.check()    # raises; nothing has run, so the instance stays usable
         record.depth += 1
 
     cdef void exit(self):
@@ -430,6 +424,10 @@ cdef class Instance:
         if self.record != NULL:
             self.cancel_reason = reason
             self.record.cancelled = 1
+
+    def resume(self):
+        """Take back a cancellation that came while nothing ran; for instances that outlive a call."""
+        self.alive().cancelled = 0
 
     def check(self):
         """Raise if the call was cancelled or its deadline has passed.

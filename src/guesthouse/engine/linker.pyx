@@ -41,7 +41,10 @@ cdef struct Bound:
 
 
 cdef inline Record* record_of(void* caller) noexcept nogil:
-    return <Record*>api.context_data(api.caller_context(caller))
+    cdef Record* record = <Record*>api.context_data(api.caller_context(caller))
+    if record.memory_kind == 0:
+        record.caller = caller
+    return record
 
 
 cdef inline void* as_trap(Record* record) noexcept nogil:
@@ -51,8 +54,11 @@ cdef inline void* as_trap(Record* record) noexcept nogil:
 cdef void* enter_native(void* env, void* caller, val_t* args, size_t n) noexcept nogil:
     cdef Bound* bound = <Bound*>env
     cdef Record* record = record_of(caller)
+    cdef int outcome
     record.counts[bound.index] += 1
-    if bound.function(record, args, bound.env) == OK:
+    outcome = bound.function(record, args, bound.env)
+    record.caller = NULL
+    if outcome == OK:
         return NULL
     return as_trap(record)
 
@@ -79,6 +85,7 @@ cdef void* enter_python(void* env, void* caller, val_t* args, size_t n) noexcept
     record.counts[bound.index] += 1
     with gil:
         outcome = call_python(record, bound, args)
+    record.caller = NULL
     return NULL if outcome == OK else as_trap(record)
 
 

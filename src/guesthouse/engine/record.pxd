@@ -81,9 +81,10 @@ ctypedef struct Record:
     # -- guest memory; use `span` and `memory_size`, never these directly
     uint8_t* base
     uint64_t size               # bytes known to be valid; only ever grows
-    int memory_kind             # 0 none, 1 own, 2 shared
+    int memory_kind             # 0 not known yet, 1 own, 2 shared, 3 none
     item_t memory
     void* shared                # wasmtime_sharedmemory_t*
+    void* caller                # wasmtime_caller_t* of the running host call, while the memory is not known
     uint64_t memory_limit       # bytes over all memories of the instance
     # -- the call
     const uint8_t* input        # borrowed from a Python bytes object that outlives the call
@@ -112,6 +113,9 @@ ctypedef struct Record:
 ctypedef int (*native_t)(Record* record, val_t* args, void* env) noexcept nogil
 
 # --- everything below is callable without the GIL ---------------------------------------------------
+
+# Notes the memory that an export turned out to be; the record owns nothing of it.
+cdef void adopt_memory(Record* record, extern_t* item) noexcept nogil
 
 # Re-reads the size of the memory; true when [ptr, ptr+len) is inside.
 cdef int refresh(Record* record, uint64_t end) noexcept nogil

@@ -49,7 +49,24 @@ cdef int stack_suffices() noexcept nogil:
     return gh_stack_left() >= STACK_NEEDED
 
 
+cdef void adopt_memory(Record* record, extern_t* item) noexcept nogil:
+    if item.kind == EXTERN_MEMORY:
+        record.memory_kind = 1
+        record.memory = item.of.item
+    elif item.kind == EXTERN_SHARED:
+        record.memory_kind = 2
+        record.shared = item.of.shared
+        api.shared_delete(item.of.shared)   # the template keeps its own reference
+    else:
+        api.extern_delete(item)
+
+
 cdef int refresh(Record* record, uint64_t end) noexcept nogil:
+    cdef extern_t item
+    if record.memory_kind == 0 and record.caller != NULL:
+        # A start function calls the host: the instance is there, but nobody has been given it yet.
+        if api.caller_export(record.caller, b"memory", 6, &item):
+            adopt_memory(record, &item)
     if record.memory_kind == 1:
         record.base = api.memory_data(record.context, &record.memory)
         record.size = api.memory_data_size(record.context, &record.memory)
