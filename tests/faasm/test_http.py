@@ -9,6 +9,7 @@ import time
 import httpx
 import pytest
 
+from guesthouse.cli import main
 from guesthouse.server import Gateway
 from guesthouse.testing import guests
 
@@ -236,3 +237,17 @@ def test_a_token_acts_for_its_own_tenant_only(host):
             told = other.post("/", json={"status": True, "id": call})
             assert told.status_code == 404
             assert "secret" not in told.text
+
+
+def test_the_command_line_uploads_and_calls(gateway, client, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("GUESTHOUSE_URL", gateway.url)
+    source = str(guests.build("guests/faasm/echo.c"))
+    assert main(["upload", source, "echo", "--tenant", "demo"]) == 0
+    (tmp_path / "value.bin").write_bytes(b"\0value")
+    assert main(["upload", str(tmp_path / "value.bin"), "--kind", "state", "--tenant", "demo"]) == 0
+    assert client.get("/s/demo/value.bin").content == b"\0value"
+    assert main(["upload", str(tmp_path / "value.bin"), "bad"]) == 125
+    assert "not a valid WebAssembly module" in capfd.readouterr().err
+    (tmp_path / "in").write_bytes(b"said")
+    assert main(["call", "echo", "--tenant", "demo", "--input", str(tmp_path / "in")]) == 0
+    assert capfd.readouterr().out == "said"
