@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -170,6 +170,21 @@ class Guest:
     def service(self, name: str) -> Any:
         """Return a resource of the host; see :meth:`Host.service`."""
         return self.host.service(name)
+
+    def child(
+        self,
+        wasm: bytes,
+        *,
+        name: str,
+        limits: Limits,
+        interface: str | None = None,
+        amend: Callable[[Links], object] | None = None,
+    ) -> Guest:
+        """Make a guest that only this one can run; see :class:`guesthouse.interfaces.LoadedGuest`."""
+        return self.host.prepare(
+            wasm, name=name, grant=self.granted, tenant=self.tenant, limits=limits.at_most(self.limits),
+            interface=interface, amend=amend,
+        )  # fmt: skip
 
     def callee(self, call: Call, name: str, entry: str | None = None) -> Guest:
         """Return the guest that a call of this guest means by a name; see :meth:`Host.callee`."""

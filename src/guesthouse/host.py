@@ -175,27 +175,11 @@ class Host:
             LoadError: with all its kinds; nothing of the guest is kept.
         """
         name = name or ("guest" if isinstance(source, bytes) else Path(source).stem)
-        try:
-            self._check_tenant(tenant)
-            info = _outline(source, sha256)
-            owner = self._owner(info, interface)
-            granted = self.registry.expand(grant, guest=name)
-            links, parties = self._resolve(info, granted, owner, lenient, name)
-            bounds = self._bounded(limits, tenant)
-            module = self._compile(info, granted, bounds, progress)
-            variants = Variants(
-                self.engine, module, links, granted,
-                metered=bounds.fuel is not None, threads=_threads(granted),
-                resolve=lambda fewer: self._resolve(info, fewer, owner, lenient, name)[0],
-            )  # fmt: skip
-            guest = Guest(
-                self, name=name, tenant=tenant, module=module, links=links, granted=granted,
-                config=config or {}, limits=bounds, options=options, interfaces=(owner, *parties),
-                variants=variants, provides=tuple(provides), private=private,
-                consumes=None if consumes is None else tuple(consumes),
-            )  # fmt: skip
-        except LoadError as error:
-            raise error.within(name) from error.__cause__
+        guest = self.prepare(
+            source, name=name, grant=grant, config=config, limits=limits, tenant=tenant, interface=interface,
+            sha256=sha256, lenient=lenient, progress=progress, provides=provides, consumes=consumes,
+            private=private, **options,
+        )  # fmt: skip
         try:
             self._introduce(guest)
             self._admit(guest, replace)
@@ -209,6 +193,62 @@ class Host:
             raise
         self.instruments.emit("guest_loaded", guest)
         return guest
+
+    def prepare(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        name: str,
+        grant: Iterable[str] = (),
+        config: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+        tenant: str = DEFAULT_TENANT,
+        interface: str | None = None,
+        sha256: str | None = None,
+        lenient: bool = False,
+        progress: Progress | None = None,
+        provides: Iterable[str] = (),
+        consumes: Iterable[str] | None = None,
+        private: bool = False,
+        amend: Callable[[Links], object] | None = None,
+        **options: Any,
+    ) -> Guest:
+        """Make a guest that nobody can call by its name; most arguments are those of :meth:`load`.
+
+        Args:
+            amend: changes what answers the imports, before they are linked.
+
+        Raises:
+            LoadError: with all its kinds.
+        """
+        try:
+            self._check_tenant(tenant)
+            info = _outline(source, sha256)
+            owner = self._owner(info, interface)
+            granted = self.registry.expand(grant, guest=name)
+
+            def resolved(grants: frozenset[str]) -> tuple[Links, list[Interface]]:
+                links, parties = self._resolve(info, grants, owner, lenient, name)
+                if amend is not None:
+                    amend(links)
+                return links, parties
+
+            links, parties = resolved(granted)
+            bounds = self._bounded(limits, tenant)
+            module = self._compile(info, granted, bounds, progress)
+            variants = Variants(
+                self.engine, module, links, granted,
+                metered=bounds.fuel is not None, threads=_threads(granted),
+                resolve=lambda fewer: resolved(fewer)[0],
+            )  # fmt: skip
+            return Guest(
+                self, name=name, tenant=tenant, module=module, links=links, granted=granted,
+                config=config or {}, limits=bounds, options=options, interfaces=(owner, *parties),
+                variants=variants, provides=tuple(provides), private=private,
+                consumes=None if consumes is None else tuple(consumes),
+            )  # fmt: skip
+        except LoadError as error:
+            raise error.within(name) from error.__cause__
 
     def _introduce(self, guest: Guest) -> None:
         """Tell the capabilities that were granted; each is set up once, before its first guest."""

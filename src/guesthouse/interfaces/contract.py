@@ -78,6 +78,30 @@ class LoadedGuest(Protocol):
             ResourceError: the host has no such resource.
         """
 
+    def child(
+        self,
+        wasm: bytes,
+        *,
+        name: str,
+        limits: Limits,
+        interface: str | None = None,
+        amend: Callable[[Links], object] | None = None,
+    ) -> LoadedGuest:
+        """Make a guest of the same tenant that only this one can run: as ``Terms.target`` of a call.
+
+        It has this guest's capabilities and none beyond.
+
+        Args:
+            wasm: its module.
+            name: what messages call it.
+            limits: what its calls may use, beside this guest's own limits.
+            interface: whose guest side runs it, where that cannot be told.
+            amend: changes what answers its imports, before they are linked.
+
+        Raises:
+            LoadError: the module cannot be loaded.
+        """
+
     def callee(self, call: Call, name: str, entry: str | None = None) -> LoadedGuest:
         """Return the guest that a call of this guest means by a name, as it is loaded now.
 

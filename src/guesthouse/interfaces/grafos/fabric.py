@@ -82,6 +82,9 @@ def open_fabric(
 class Fabric:
     """The resources behind the fabric interface.
 
+    Attributes:
+        tasklet: ``(exit_code, output)`` of every tasklet instead of running it; only mocks set it.
+
     Args:
         options: sizes and places.
         clock: the lease clock; the real one if ``None``.
@@ -99,6 +102,7 @@ class Fabric:
         network: Network | None = None,
     ) -> None:
         self.options = options = options or FabricOptions()
+        self.tasklet: tuple[int, bytes] | None = None
         self.clock = clock or LeaseClock()
         self.network = network or Network()
         journal = pool = None

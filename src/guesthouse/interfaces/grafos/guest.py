@@ -10,6 +10,7 @@ from guesthouse.interfaces.grafos.fabric import Fabric
 from guesthouse.interfaces.grafos.imports import FUNCTIONS, MODULES
 from guesthouse.interfaces.grafos.placing import ENTRY_TYPE, call_entry
 from guesthouse.interfaces.grafos.side import SLOT, Side
+from guesthouse.interfaces.grafos.tasklets import Tasklet
 
 #: Entries of a fabric program, the first that is there.
 ENTRIES = ("tasklet_run", "run", "main")
@@ -24,16 +25,20 @@ class GrafosSide(GuestSide):
 
     The option ``output_room`` of ``host.load`` is the number of bytes of output that ``tasklet_run`` gets
     room for.
+
+    Attributes:
+        children: modules of tasklets that the guest submitted, by SHA-256, ready to be run again.
     """
 
     def __init__(self, guest: LoadedGuest) -> None:
         super().__init__(guest)
         self._fabric: Fabric = guest.service("fabric")
         self._open: dict[Instance, Side] = {}
+        self.children: dict[bytes, LoadedGuest] = {}
 
     def bind(self, instance: Instance, call: Call | None) -> None:
         """Attach the tenant's leases to an instance; its memory window is opened by fbmu_hello."""
-        side = Side(self._fabric, self.guest.tenant, self.guest)
+        side = Side(self._fabric, self.guest.tenant, self)
         instance.attach(SLOT, side)
         self._open[instance] = side
 
@@ -48,19 +53,30 @@ class GrafosSide(GuestSide):
             NotFound: there is no such entry, or its type is neither.
             OutputLimit: the program claims more output than there was room for.
         """
+        if instance.signature("_initialize") == ("", ""):
+            instance.invoke("_initialize")
+        if isinstance(call.payload, Tasklet):
+            return self._run_buffers(instance, call, call.payload.entry, call.payload.room)
         entry = call.entry or next((name for name in ENTRIES if instance.signature(name)), ENTRIES[0])
         signature = instance.signature(entry)
         if signature == ENTRY_TYPE:
             room = min(int(self.guest.options.get("output_room", OUTPUT_ROOM)), self.guest.limits.output)
-            finished = call_entry(instance, entry, call.input, room)
-            if finished.output is None:
-                raise OutputLimit(room, guest=self.guest.name, function=entry)
-            return Outcome(finished.code, finished.output)
+            return self._run_buffers(instance, call, entry, room)
         if signature is None or signature[0] or signature[1] not in {"", "i"}:
             known = [name for name, item in self.guest.info.exports.items() if item.kind == "function"]
             raise NotFound("entry of type (i32, i32, i32, i32) -> i32 or () -> i32", entry, known=known)
         answer = instance.invoke(entry)
         return Outcome(_signed(answer or 0), instance.output)
+
+    def _run_buffers(self, instance: Instance, call: Call, entry: str, room: int) -> Outcome:
+        finished = call_entry(instance, entry, call.input, room)
+        if finished.output is None:
+            raise OutputLimit(room, guest=self.guest.name, function=entry)
+        return Outcome(finished.code, finished.output)
+
+    def close(self) -> None:
+        """Let go of the modules of submitted tasklets."""
+        self.children.clear()
 
 
 class Grafos:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from guesthouse.engine.functions import HostFunction, Native
-from guesthouse.interfaces.grafos import leasing, net, transfers
+from guesthouse.interfaces.grafos import leasing, net, tasklets, transfers
 from guesthouse.interfaces.grafos.calling import Range, data, guarded, result
 
 MEMORY = ("grafos.memory", "fabricbios_fbmu_v0")
@@ -90,6 +90,14 @@ FUNCTIONS: tuple[HostFunction, ...] = (
         net.net_hello,
         (data(1, 2), result(3, 4), result(4, _WORD)),
         "Names the fastest network interface.",
+    ),
+    _row(
+        TASKLET,
+        "tasklet_submit",
+        "ii",
+        tasklets.tasklet_submit,
+        (Range(0, size=56), result(1, 24)),
+        "Runs a module as a call of its own, to its end.",
     ),
     *(
         HostFunction(

@@ -28,7 +28,7 @@ cdef class Side(Attachment):
     cdef side_t state
     cdef readonly object fabric
     cdef readonly str tenant
-    cdef readonly object guest
+    cdef readonly object program
     cdef readonly object memory
     cdef readonly object blocks
     cdef readonly object clock

@@ -20,14 +20,14 @@ cdef class Side(Attachment):
     Args:
         fabric: the :class:`~guesthouse.interfaces.grafos.fabric.Fabric` that serves it.
         tenant: whose leases it may use.
-        guest: the guest that the instance runs, for what it submits; ``None`` in tests.
+        program: the guest side of the guest that the instance runs, for what it submits.
     """
 
-    def __cinit__(self, fabric, str tenant, guest=None):
+    def __cinit__(self, fabric, str tenant, program=None):
         cdef Memory memory = fabric.memory
         cdef Blocks blocks = fabric.blocks
         cdef LeaseClock clock = fabric.clock
-        self.fabric, self.tenant, self.guest = fabric, tenant, guest
+        self.fabric, self.tenant, self.program = fabric, tenant, program
         self.memory, self.blocks, self.clock = memory, blocks, clock      # `state` points into them
         self.state.clock = clock.clock
         self.state.arena = &memory.arena
