@@ -213,10 +213,9 @@ class Host:
         amend: Callable[[Links], object] | None = None,
         **options: Any,
     ) -> Guest:
-        """Make a guest that nobody can call by its name; most arguments are those of :meth:`load`.
+        """Make a guest that nobody can call by its name; the arguments are those of :meth:`load`.
 
-        Args:
-            amend: changes what answers the imports, before they are linked.
+        Beyond them, `amend` is called with what answers the imports, to change it before it is linked.
 
         Raises:
             LoadError: with all its kinds.
