@@ -107,6 +107,7 @@ class Engine:
     def __init__(self, cache: Path | str | bool | None = None, *, slots: int = SLOTS) -> None:
         self._slots = affordable_slots(slots)
         self._variants: dict[Kind, Variant] = {}
+        self._closed = False
         self._modules: weakref.WeakValueDictionary[tuple[str, Kind], Module] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
         self._compiling: dict[tuple[str, Kind], threading.Lock] = {}
@@ -127,6 +128,8 @@ class Engine:
     def variant(self, kind: Kind) -> Variant:
         """Return the engine of wasmtime for a kind of code, made on first use."""
         with self._lock:
+            if self._closed:
+                raise LoadError("the engine is closed")
             found = self._variants.get(kind)
             if found is None:
                 found = self._variants[kind] = Variant(kind, self._slots)
@@ -221,10 +224,9 @@ class Engine:
             return future.result()
 
     def close(self) -> None:
-        """Stop the tickers of all variants; instances must be closed before."""
+        """Compile nothing more; memory and tickers go with the last module, template and instance."""
         with self._lock:
-            for variant in self._variants.values():
-                variant.close()
+            self._closed = True
             self._variants.clear()
 
 

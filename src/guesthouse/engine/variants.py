@@ -108,6 +108,8 @@ class Variant:
         self.pointer: int = ctypes.cast(self._engine.ptr(), ctypes.c_void_p).value or 0
         self.settings = repr(kind)
         ticker.start(self.pointer)
+        # Modules, templates and compilations keep their variant, so that it ends with the last of them and
+        # not under anybody's feet.  Calling `close` before is for those who know that nothing is in use.
         self.close = weakref.finalize(self, _stop, self.pointer, self._engine)
 
     @staticmethod
