@@ -48,7 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code (DESIGN section 7): the guest's own for ``run``; 124 deadline, 125 refused by the host,
         134 trap, 130 interrupted, 2 for a command line that cannot be understood.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and code == exits.INTERRUPTED:
+        # A compilation cannot be stopped, and the interpreter would wait for it: leave without.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _run(words: list[str]) -> int:
     try:
         answer = build(eager=not words or words[0].startswith("-"))(
             words, exit_on_error=False, print_error=False

@@ -54,14 +54,17 @@ def command(
     granted = [*grant, "wasi.files"] if directories else grant
     with Host(limits=bounds) as host:
         with output.compiling(module.name) as progress:
-            guest = host.load(module, grant=granted, interface=interface, lenient=lenient, progress=progress)
-
-        def once() -> int:
-            if guest.interface in COMMANDS:
-                return _run_command(guest, arguments, given, environment, directories, entry, receipt)
-            return _call_function(guest, given or b"", entry, receipt)
-
-        return interruptible(once, host)
+            guest = interruptible(
+                lambda: host.load(
+                    module, grant=granted, interface=interface, lenient=lenient, progress=progress
+                ),
+                host,
+            )
+        if guest.interface in COMMANDS:
+            return interruptible(
+                lambda: _run_command(guest, arguments, given, environment, directories, entry, receipt), host
+            )
+        return interruptible(lambda: _call_function(guest, given or b"", entry, receipt), host)
 
 
 def _run_command(

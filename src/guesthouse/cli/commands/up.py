@@ -73,8 +73,13 @@ def wait_for_signal() -> None:
     """Return when the process is asked to end (SIGINT, SIGTERM)."""
     asked = threading.Event()
     names: list[str] = []
+
+    def note(number: int, _frame: object) -> None:
+        names.append(signal.Signals(number).name)
+        asked.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda got, _frame: (names.append(signal.Signals(got).name), asked.set()))
+        signal.signal(number, note)
     # In pieces: a plain wait() would keep a signal handler from running on some systems.
     while not asked.wait(0.5):
         pass
