@@ -18,12 +18,12 @@ SLOW = """
 import threading, time
 from guesthouse.engine import Engine, wat_to_wasm
 body = "(local.set 0 (i32.add (i32.mul (local.get 0) (i32.const 7)) (local.get 1)))" * 400
-wasm = wat_to_wasm("(module" + f"(func (param i32 i32) (result i32) {body} local.get 0)" * 600 + ")")
+wasm = wat_to_wasm("(module" + f"(func (param i32 i32) (result i32) {body} local.get 0)" * 1200 + ")")
 engine = Engine(cache=False)
 ended = []
 thread = threading.Thread(target=lambda: ended.append(engine.compile(wasm)))
 thread.start()
-time.sleep(0.3)
+time.sleep(0.05)
 assert thread.is_alive(), "compiled too quickly to show anything"
 engine.close()
 thread.join()
