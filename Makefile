@@ -14,7 +14,7 @@ install:         ## create .venv, install what is missing, compile the extension
 	@$(PYTHON) scripts/install.py dev
 
 demo: install    ## build guests from source, serve them over HTTP, show what calls cost
-	@$(BIN)/python -m guesthouse.demo $(ARGS)
+	@$(BIN)/python demo/demo.py $(ARGS)
 
 test: install    ## build the test guests, run all tests on all cores
 	@$(BIN)/python -m guesthouse.testing.guests >/dev/null

@@ -5,13 +5,11 @@
 
 int main(void) {
     char name[64] = "", text[128];
-    uint32_t visits = 0;
     faasmGetInput(name, sizeof name - 1);
+    uint32_t *visits = (uint32_t *)faasmReadStatePtr("visits", sizeof *visits);
     faasmLockStateWrite("visits");
-    if (faasmReadStateSize("visits")) faasmReadState("visits", &visits, sizeof visits);
-    visits++;
-    faasmWriteState("visits", &visits, sizeof visits);
+    uint32_t visit = ++*visits; /* the same four bytes in every instance */
     faasmUnlockStateWrite("visits");
-    faasmSetOutput(text, snprintf(text, sizeof text, "hello %s, you are visitor %u", name, visits));
+    faasmSetOutput(text, snprintf(text, sizeof text, "hello %s, you are visitor %u", name, visit));
     return 0;
 }

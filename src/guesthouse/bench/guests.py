@@ -51,6 +51,17 @@ def small() -> bytes:
 
 
 @cache
+def function() -> bytes:
+    """A Faasm function that answers with its input: what a whole call through the host carries."""
+    return wat_to_wasm(f"""(module
+      (import "env" "__faasm_read_input" (func $read (param i32 i32) (result i32)))
+      (import "env" "__faasm_write_output" (func $write (param i32 i32)))
+      (memory (export "memory") 1)
+      (func (export "_start")
+        (call $write (i32.const {BUFFER}) (call $read (i32.const {BUFFER}) (i32.const 4096)))))""")
+
+
+@cache
 def large() -> bytes:
     """A memory image of 4 MiB that is not zero: what an instance must not have to copy."""
     filled = "x" * (4 << 20)

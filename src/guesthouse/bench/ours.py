@@ -10,6 +10,7 @@ from guesthouse.bench import guests
 from guesthouse.bench.measure import Operations
 from guesthouse.bench.native import FUNCTIONS, Raw
 from guesthouse.engine import Engine, HostFunction, Implementation, Instance, Native, Template
+from guesthouse.host import Host
 
 
 def _row(name: str, implementation: Implementation) -> HostFunction:
@@ -40,6 +41,7 @@ class Ours:
         self._cache = Path(self._scratch.name) / "cache"
         self._engine = Engine(self._cache)
         self._small = self._engine.compile(guests.small()).link(_BINDINGS)
+        self._host: Host | None = None
 
     def operations(self) -> Operations:
         """Return what this peer can be measured at."""
@@ -53,6 +55,7 @@ class Ours:
             "fresh": lambda n: self._fresh(self._small, n),
             "fresh large": lambda n: self._fresh(large, n),
             "cold": self._cold,
+            "call": self._call,
             "cached start": self._cached_start,
         }
 
@@ -63,7 +66,9 @@ class Ours:
         return instance
 
     def close(self) -> None:
-        """Remove the cache that was made for this run."""
+        """End the host and remove the cache that was made for this run."""
+        if self._host is not None:
+            self._host.close()
         self._scratch.cleanup()
 
     def _loop(self, export: str, n: int) -> float:
@@ -100,6 +105,18 @@ class Ours:
             assert isinstance(where, int)
             output = instance.read(where, len(payload))
             instance.close()
+        spent = time.perf_counter() - begun
+        assert output == payload
+        return spent
+
+    def _call(self, n: int) -> float:
+        if self._host is None:
+            self._host = Host(engine=self._engine)
+            self._host.load(guests.function(), name="echo")
+        call, payload = self._host.guest("echo").call, guests.PAYLOAD
+        begun = time.perf_counter()
+        for _ in range(n):
+            output = call(payload)
         spent = time.perf_counter() - begun
         assert output == payload
         return spent
