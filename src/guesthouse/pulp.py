@@ -38,6 +38,7 @@ from guesthouse.interfaces.pulp.manifest import CellManifest, boot_order, load_b
 from guesthouse.interfaces.pulp.runtime import Runtime
 from guesthouse.interfaces.pulp.spec import CellSpec, SpecLike
 from guesthouse.interfaces.pulp.structs import Envelope
+from guesthouse.interfaces.pulp.supervisor import Health, Report, Runaway, Snapshot, Supervisor
 from guesthouse.interfaces.pulp.surroundings import Surroundings
 from guesthouse.interfaces.pulp.turns import CycleError
 
@@ -58,12 +59,17 @@ __all__ = [
     "Environment",
     "Event",
     "Extension",
+    "Health",
     "MessageTooLarge",
     "NoPostReturn",
     "NotAProvider",
     "Posted",
     "Refused",
+    "Report",
+    "Runaway",
     "Runtime",
+    "Snapshot",
+    "Supervisor",
     "Surroundings",
     "UnknownCellCapability",
     "boot_order",

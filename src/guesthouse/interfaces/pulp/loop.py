@@ -12,6 +12,7 @@ from guesthouse.errors import Error
 from guesthouse.interfaces.pulp.errors import MessageTooLarge
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.structs import Envelope, step_event
+from guesthouse.interfaces.pulp.supervisor import Supervisor
 from guesthouse.observe import log
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ class StepLoop:
         crashed: Callable[[Error], bool],
     ) -> None:
         self.cell = cell
+        self.supervisor = Supervisor(cell)
+        self.supervisor.revived()  # its owner has initialised the cell
         self.mailbox = mailbox
         self.call_number = 0
         self.steps = 0
@@ -135,7 +138,7 @@ class StepLoop:
         """Step with one event; false when the cell is gone for good."""
         envelope = Envelope(self._next(), time.time_ns(), step_event(event.kind, event.payload))
         try:
-            self.cell.step(envelope)
+            self.supervisor.step(envelope)
         except Error as error:
             return self._failed(error)
         finally:
@@ -148,7 +151,7 @@ class StepLoop:
         if self.mailbox.closed:
             return False
         try:
-            if self.cell.idle_step(self.call_number, time.time_ns()) is not None:
+            if self.supervisor.idle_step(self.call_number, time.time_ns()) is not None:
                 self._next()
                 self.steps += 1
         except Error as error:
@@ -172,5 +175,6 @@ class StepLoop:
         log.error("cell crashed", cell=self.cell.name, error=str(error))
         if not self._crashed(error):
             return False
+        self.supervisor.revived()
         self.call_number = 0
         return True

@@ -149,6 +149,7 @@ class Unit:
             "state": str(self.state),
             "steps": sum(loop.steps for loop in self.loops),
             "restarts": self.restarts,
+            "runaways": sum(loop.supervisor.runaways for loop in self.loops),
             "queued": len(self.mailbox),
             "dropped": self.mailbox.dropped,
             "instances": len(self.cells),

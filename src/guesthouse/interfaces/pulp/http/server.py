@@ -9,11 +9,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from granian._granian import SocketHolder
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server.embed import Server
-
 Scope: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
@@ -22,8 +17,6 @@ Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Result = TypeVar("Result")
 
 _BACKLOG = 1024
-#: Leaves the logging of the embedding program alone: only the level of granian's own logger is set.
-_QUIET: dict[str, Any] = {"incremental": True, "handlers": {}, "loggers": {}}
 
 
 class LoopThread:
@@ -78,26 +71,6 @@ class LoopThread:
             loop.close()
 
 
-class _Granian(Server):
-    """granian on a socket that is bound already, so that a taken port is an error here and now."""
-
-    def __init__(self, application: Application, holder: Any, certificate: tuple[Path, Path] | None) -> None:
-        cert, key = certificate or (None, None)
-        super().__init__(
-            application,
-            interface=Interfaces.ASGINL,
-            backlog=_BACKLOG,
-            log_level=LogLevels.error,
-            log_dictconfig=_QUIET,
-            ssl_cert=cert,
-            ssl_key=key,
-        )
-        self._holder = holder
-
-    def _init_shared_socket(self) -> None:
-        self._ssp, self._shd = None, self._holder
-
-
 class HTTPServer:
     """One address that is being listened on.
 
@@ -123,9 +96,7 @@ class HTTPServer:
         bound = listening.getsockname()
         self.host, self.port = str(bound[0]), int(bound[1])
         self.tls = certificate is not None
-        # The holder owns the descriptor from here on and closes it when the server is gone.
-        holder = SocketHolder(listening.detach(), False, _BACKLOG)  # type: ignore[call-arg]  # its stub
-        self._server = threads.run(self._made(application, holder, certificate))
+        self._server = threads.run(self._made(application, listening.detach(), certificate))
         self._serving = asyncio.run_coroutine_threadsafe(self._server.serve(), threads.loop)
 
     @property
@@ -144,8 +115,10 @@ class HTTPServer:
         del self._server
 
     @staticmethod
-    async def _made(application: Application, holder: Any, certificate: tuple[Path, Path] | None) -> _Granian:
-        return _Granian(application, holder, certificate)
+    async def _made(application: Application, descriptor: int, certificate: tuple[Path, Path] | None) -> Any:
+        from guesthouse.interfaces.pulp.http.embedded import EmbeddedServer
+
+        return EmbeddedServer(application, descriptor, _BACKLOG, certificate)
 
 
 def _listening(address: tuple[str, int]) -> socket.socket:

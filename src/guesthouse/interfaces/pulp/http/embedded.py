@@ -1,0 +1,44 @@
+"""granian inside this process; imported when the first address is listened on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from granian._granian import SocketHolder
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server.embed import Server
+
+#: Leaves the logging of the embedding program alone: only the level of granian's own logger is set.
+_QUIET: dict[str, Any] = {"incremental": True, "handlers": {}, "loggers": {}}
+
+
+class EmbeddedServer(Server):
+    """granian on a socket that is bound already, so that a taken port is an error here and now.
+
+    Args:
+        application: an ASGI application.
+        descriptor: a listening socket; the server owns it from here on and closes it in the end.
+        backlog: connections that may wait to be accepted.
+        certificate: PEM files of certificate and key for TLS.
+    """
+
+    def __init__(
+        self, application: Any, descriptor: int, backlog: int, certificate: tuple[Path, Path] | None
+    ) -> None:
+        cert, key = certificate or (None, None)
+        super().__init__(
+            application,
+            interface=Interfaces.ASGINL,
+            backlog=backlog,
+            log_level=LogLevels.error,
+            log_dictconfig=_QUIET,
+            ssl_cert=cert,
+            ssl_key=key,
+        )
+        self._holder = SocketHolder(descriptor, False, backlog)  # type: ignore[call-arg]  # its stub lacks them
+
+    def _init_shared_socket(self) -> None:
+        self._ssp = None
+        self._shd: Any = self._holder
