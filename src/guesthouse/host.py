@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Self
 
+from guesthouse import snapshots
 from guesthouse.calls import Call, Outcome, Result, Scheduler, crossing
 from guesthouse.engine import Engine, Module, ModuleInfo, Progress, read, read_file, wat_to_wasm
 from guesthouse.errors import InvalidModule, LoadError, MissingImports, NotFound, ResourceError
@@ -150,6 +151,7 @@ class Host:
         provides: Iterable[str] = (),
         consumes: Iterable[str] | None = None,
         private: bool = False,
+        snapshot: bool = False,
         **options: Any,
     ) -> Guest:
         """Load a guest; none of its code runs before it is called, unless its interface says so.
@@ -169,6 +171,7 @@ class Host:
             provides: entries that it offers to guests of other tenants; ``*`` for all (docs/calls.md).
             consumes: what it may call; ``None`` for every guest of its own tenant.
             private: hide it from other tenants whatever it provides.
+            snapshot: initialise it once, now, and begin every later instance from there.
             **options: what an interface understands beyond that.
 
         Raises:
@@ -178,7 +181,7 @@ class Host:
         guest = self.prepare(
             source, name=name, grant=grant, config=config, limits=limits, tenant=tenant, interface=interface,
             sha256=sha256, lenient=lenient, progress=progress, provides=provides, consumes=consumes,
-            private=private, **options,
+            private=private, snapshot=snapshot, **options,
         )  # fmt: skip
         try:
             self._introduce(guest)
@@ -210,6 +213,7 @@ class Host:
         provides: Iterable[str] = (),
         consumes: Iterable[str] | None = None,
         private: bool = False,
+        snapshot: bool = False,
         amend: Callable[[Links], object] | None = None,
         **options: Any,
     ) -> Guest:
@@ -223,6 +227,11 @@ class Host:
         try:
             self._check_tenant(tenant)
             info = _outline(source, sha256)
+            if snapshot:
+                info = read(snapshots.take(
+                    self, bytes(info.source), name, grant=grant, config=config, limits=limits,
+                    tenant=tenant, interface=interface, lenient=lenient, **options,
+                ))  # fmt: skip
             owner = self._owner(info, interface)
             granted = self.registry.expand(grant, guest=name)
 

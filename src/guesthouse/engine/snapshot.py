@@ -17,7 +17,7 @@ What passive segments the initialisers dropped can not be seen from outside; the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from guesthouse.engine.binary import Cursor, GlobalType
 from guesthouse.engine.core import Instance
@@ -42,7 +42,7 @@ MARK = "guesthouse.snapshot"
 MOST_RUNS = 10_000
 
 _TABLE, _MEMORY, _GLOBAL, _EXPORT, _START, _ELEMENT, _DATA, _DATA_COUNT = 4, 5, 6, 7, 8, 9, 11, 12
-_KINDS = {"function": 0, "table": 1, "memory": 2, "global": 3}
+_KINDS = {"function": 0, "table": 1, "memory": 2, "global": 3, "tag": 4}
 
 
 class SnapshotRefused(LoadError):
@@ -99,13 +99,14 @@ def instrument(wasm: bytes, info: ModuleInfo) -> bytes:
     return _assemble(wasm, info, {_EXPORT: body})
 
 
-def freeze(wasm: bytes, info: ModuleInfo, instance: Instance) -> bytes:
+def freeze(wasm: bytes, info: ModuleInfo, instance: Instance, without: Collection[str] = ()) -> bytes:
     """Return a module whose instances begin as an instance stands now.
 
     Args:
         wasm: the original module, before :func:`instrument`.
         info: what it declares.
         instance: an instance of the instrumented module; it is not running.
+        without: exports that it is not to have: what has run and must not run again.
 
     Raises:
         SnapshotRefused: a table or global holds what is not of this module.
@@ -128,6 +129,7 @@ def freeze(wasm: bytes, info: ModuleInfo, instance: Instance) -> bytes:
         _TABLE: _table_section(wasm, info, [len(table) for table in tables]),
         _MEMORY: _memory_section(wasm, info, sizes),
         _GLOBAL: _global_section(wasm, info, instance, functions),
+        _EXPORT: _export_section(info, without),
         _START: None,
         _ELEMENT: _element_section(wasm, info, tables),
     }
@@ -152,6 +154,11 @@ def _label(kind: str, index: int) -> str:
 def _export(name: str, kind: str, index: int) -> bytes:
     raw = name.encode()
     return unsigned(len(raw)) + raw + bytes([_KINDS[kind]]) + unsigned(index)
+
+
+def _export_section(info: ModuleInfo, without: Collection[str]) -> bytes:
+    kept = [item for item in info.exports.values() if item.name not in without]
+    return vector([_export(item.name, item.kind, item.index) for item in kept]) if info.exports else b""
 
 
 def _content(wasm: bytes, info: ModuleInfo, number: int) -> bytes:

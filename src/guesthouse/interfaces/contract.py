@@ -7,7 +7,7 @@ out), and one module per area.  Its ``__init__`` exposes ``interface``, an :clas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -167,6 +167,25 @@ class GuestSide:
             CallError: the call ended without a result.
         """
         raise NotImplementedError(f"{type(self).__name__} runs no guests")
+
+    def initialise(self, instance: Instance) -> Collection[str]:
+        """Run what a guest runs once, before its first call: what a snapshot freezes; only for the owner.
+
+        Returns:
+            Exports that have run and must not run again; a snapshot is made without them.
+
+        Raises:
+            CallError: it failed.
+            LoadError: guests of this interface have nothing that could be frozen.
+        """
+        if not instance.exports("_initialize"):
+            return ()
+        instance.invoke("_initialize")
+        return ("_initialize",)
+
+    def holdings(self, instance: Instance) -> Mapping[str, int]:
+        """Count what an instance holds outside of its own memory, by kind; a snapshot cannot keep those."""
+        return {}
 
     def serve(self, call: Call) -> Outcome:
         """Run one call: in a fresh instance, unless the interface keeps guests resident.

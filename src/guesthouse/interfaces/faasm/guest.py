@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection, Mapping
 
 from guesthouse.calls import Call, Outcome
 from guesthouse.engine import Exit, Instance
@@ -13,6 +14,7 @@ from guesthouse.interfaces.faasm import state
 from guesthouse.interfaces.faasm.message import Message, message_of, signed
 from guesthouse.interfaces.faasm.session import SESSION, Session, session_of
 from guesthouse.interfaces.faasm.settings import Settings
+from guesthouse.interfaces.faasm.space import windows
 
 #: What every guest finds in its environment; nothing of the host's leaks in (spec 2.7).
 ENVIRONMENT = {
@@ -108,17 +110,17 @@ class FaasmSide(GuestSide):
     def _enter(self, instance: Instance, call: Call, message: Message) -> int:
         """Run the function that the call asks for and return its code."""
         if message.pointer is not None:
-            self.initialise(instance)
+            self._initialise(instance)
             code = self._pointer(instance, call, message.pointer)
         elif call.entry is not None and call.entry != _START:
-            self.initialise(instance)
+            self._initialise(instance)
             code = self._export(instance, call, call.entry)
         elif self._main is not None and (self._zygote or not self._start):
-            self.initialise(instance)
+            self._initialise(instance)
             code = self._enter_main(instance, message)
         elif self._start:
             if self._zygote:
-                self.initialise(instance)
+                self._initialise(instance)
             instance.invoke(_START)  # runs the constructors and flushes its streams itself
             return 0
         else:
@@ -127,8 +129,28 @@ class FaasmSide(GuestSide):
             instance.invoke(_DESTRUCTORS)  # flushes what the C library has buffered
         return code
 
-    def initialise(self, instance: Instance) -> None:
+    def initialise(self, instance: Instance) -> Collection[str]:
         """Run constructors and zygote: the state that a snapshot freezes.
+
+        Returns:
+            What must not run again: ``_start``, too, where there is a level of ``main`` below it, since
+            it would run the constructors a second time (spec 3.2).
+
+        Raises:
+            CallError: the zygote returned something other than 0.
+        """
+        if self._start and self._main is None and not self._zygote:
+            return ()  # the constructors are left to `_start`
+        self._initialise(instance)
+        run = {name for name in (self._initializer, _ZYGOTE) if name is not None}
+        return run if self._main is None else run | {_START}
+
+    def holdings(self, instance: Instance) -> Mapping[str, int]:
+        """Count the state values that are mapped into the instance."""
+        return {"pointers into state": windows(instance)}
+
+    def _initialise(self, instance: Instance) -> None:
+        """Run constructors and zygote.
 
         Raises:
             CallError: the zygote returned something other than 0.

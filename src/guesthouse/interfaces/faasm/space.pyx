@@ -36,6 +36,12 @@ cdef class SpaceKeeper(Attachment):
         space.room = 0
 
 
+def windows(Instance instance not None):
+    """Return how many pointers into state values an instance holds."""
+    cdef Space* space = <Space*> instance.alive().slots[SLOT]
+    return space.count if space != NULL else 0
+
+
 cdef void make_space(Record* record) noexcept with gil:
     cdef SpaceKeeper keeper
     try:

@@ -8,6 +8,7 @@ appended to the output, one per line.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from guesthouse.calls import Call, Outcome
@@ -89,6 +90,11 @@ class WasiSide(GuestSide):
         context = context_of(instance)
         if context is not None:
             context.process.close()
+
+    def holdings(self, instance: Instance) -> Mapping[str, int]:
+        """Count the open descriptors."""
+        context = context_of(instance)
+        return {} if context is None else {"open descriptors": context.process.descriptors}
 
     def run(self, instance: Instance, call: Call) -> Outcome:
         """Run ``_start``, or the call's entry.
