@@ -44,7 +44,6 @@ class Call:
     Attributes:
         id: positive 31-bit number, never 0, unique in the process while the call is remembered.
         parent: the call that made this one.
-        root: the call without parent at the top of the tree; the call itself when it has none.
         tenant: the isolation domain.
         guest: name of the guest to run.
         entry: export to run instead of the guest's own entry.
@@ -77,6 +76,7 @@ class Call:
         "_lending",
         "_parked",
         "_reason",
+        "_root",
         "_scratch",
         "_waiters",
         "capabilities",
@@ -99,7 +99,6 @@ class Call:
         "payload",
         "receipt",
         "result",
-        "root",
         "scheduler",
         "stage",
         "started_ns",
@@ -136,7 +135,8 @@ class Call:
         self.terms = terms
         self.linked = linked
         self.depth: int = 0 if parent is None else parent.depth + 1
-        self.root: Call = self if parent is None else parent.root
+        # Not the call itself: a cycle would leave every call to the garbage collector.
+        self._root: Call | None = None if parent is None else parent.root
         self.nesting = 0
         self.on_worker = False
         self.kept = kept
@@ -165,6 +165,11 @@ class Call:
         if scratch is None:
             scratch = self._scratch = {}
         return scratch
+
+    @property
+    def root(self) -> Call:
+        """The call without parent at the top of the tree; the call itself when it has none."""
+        return self if self._root is None else self._root
 
     @property
     def instance(self) -> Any:

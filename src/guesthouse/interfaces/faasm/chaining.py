@@ -12,8 +12,6 @@ from guesthouse.interfaces.faasm.session import Session, session_of
 
 #: Bytes of children's outputs that one call may leave lying about.
 MOST_UNCOLLECTED = 256 << 20
-#: How many children are chained between two looks at that.
-_LOOK_EVERY = 64
 
 
 def chain_name(call: Call, name: int, data: int, length: int) -> int:
@@ -60,7 +58,7 @@ def await_call_output(call: Call, call_id: int, first: int, second: int) -> int:
 def _chain(call: Call, guest: str, data: int, length: int, message: Message) -> int:
     payload = call.instance.read(data, length) if length else b""
     session = session_of(call)
-    if len(session.children) % _LOOK_EVERY == _LOOK_EVERY - 1:
+    if len(session.children) >= session.look_at:
         _bound(session)
     child = call.scheduler.submit(guest, payload, parent=call, payload=message)
     session.children[child.id] = child
@@ -69,6 +67,8 @@ def _chain(call: Call, guest: str, data: int, length: int, message: Message) -> 
 
 def _bound(session: Session) -> None:
     """Refuse more children while too much output of earlier ones lies about."""
+    # Looked at ever more rarely, so that many children do not cost more each.
+    session.look_at += session.look_at // 4
     total = 0
     for child in session.children.values():
         if child.result is not None:

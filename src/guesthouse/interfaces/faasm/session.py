@@ -21,15 +21,17 @@ class Session:
         settings: the function's settings.
         children: the calls this one chained, by id; they keep their results for as long as it runs.
         printed: what was printed so far, if that is captured.
+        look_at: number of children at which their outputs are counted next.
         kept: guest addresses of what the host allocated once, by purpose.
         section: the critical section that this call has used.
     """
 
-    __slots__ = ("children", "kept", "printed", "section", "settings")
+    __slots__ = ("children", "kept", "look_at", "printed", "section", "settings")
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.children: dict[int, Call] = {}
+        self.look_at = 64
         self.printed: list[bytes] = []
         self.kept: dict[str, int] = {}
         self.section: Section | None = None
