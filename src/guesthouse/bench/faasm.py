@@ -85,7 +85,7 @@ def chained_call(host: Host) -> Callable[[int], float]:
     return spend
 
 
-def fan_out(*, seconds: float, batches: int) -> float:
+def fan_out(*, batches: int) -> float:
     """Return how much faster two workers finish a fan-out of eight pointer calls than one does."""
     best: dict[int, float] = {}
     for workers in (1, 2):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from guesthouse.bench import memory, threads
+from guesthouse.bench import faasm, memory, threads
 from guesthouse.bench.measure import Peer, compare
 from guesthouse.bench.peers import PEERS, installed
 
@@ -97,6 +97,7 @@ def measure(*, seconds: float = 0.1, batches: int = 7) -> Iterator[Row]:
     try:
         yield from _in_turns(peers, seconds, batches)
         yield from _threaded(peers, seconds, batches)
+        yield from _functions(seconds, batches)
         held = {name: memory.in_process(name) for name in peers if name != "raw engine"}
         yield Row("memory per idle instance", "B", held, 20_000, note="physical memory, 1000 instances held")
     finally:
@@ -110,6 +111,17 @@ def _in_turns(peers: Mapping[str, Peer], seconds: float, batches: int) -> Iterat
         able = {name: known[plan.operation] for name, known in offered.items() if plan.operation in known}
         values = compare(able, seconds=seconds, batches=batches)
         yield Row(plan.title, "s", values, plan.goal, plan.ratios, plan.note)
+
+
+def _functions(seconds: float, batches: int) -> Iterator[Row]:
+    with faasm.open_host() as host:
+        for title, operation, goal in (
+            ("Faasm echo function, cold, through the host", faasm.cold_call(host), 10e-6),
+            ("Faasm function chained and awaited, tiny child", faasm.chained_call(host), 20e-6),
+        ):
+            yield Row(title, "s", compare({"guesthouse": operation}, seconds=seconds, batches=batches), goal)
+    gain = faasm.fan_out(batches=batches)
+    yield Row("Faasm fan-out of pointer calls, two workers against one", "x", {"guesthouse": gain}, 1.8)
 
 
 def _threaded(peers: Mapping[str, Any], seconds: float, batches: int) -> Iterator[Row]:
