@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from guesthouse.observe import log
 REMEMBERED = 4096
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """One launched function, as the host sees it.
 
@@ -79,16 +79,24 @@ class Journal:
 
     def __init__(self) -> None:
         self._runs: deque[Run] = deque(maxlen=REMEMBERED)
-        self._launched = itertools.count()
         self._lock = threading.Lock()
+        self._launched = 0
         self._ended: Counter[str] = Counter()
         self._queued_s = 0.0
         self._wall_s = 0.0
 
     def began(self, run: Run) -> None:
-        """Remember a run that was accepted."""
-        next(self._launched)
-        self._runs.append(run)
+        """Remember a run that is about to be submitted."""
+        with self._lock:
+            self._launched += 1
+            self._runs.append(run)
+
+    def withdrawn(self, run: Run) -> None:
+        """Forget a run that the scheduler did not take."""
+        with self._lock:
+            self._launched -= 1
+            with contextlib.suppress(ValueError):
+                self._runs.remove(run)
 
     def ended(self, run: Run, result: Result) -> int:
         """Note a run's end in the record, the counters and, for failures, the log.
@@ -118,14 +126,14 @@ class Journal:
         return code
 
     def __iter__(self) -> Iterator[Run]:
-        return iter(tuple(self._runs))
+        with self._lock:
+            return iter(tuple(self._runs))
 
     def metrics(self) -> dict[str, Any]:
         """Return the counters: launched, succeeded, failed by cause, seconds queued and run."""
         with self._lock:
             ended = dict(self._ended)
-            queued_s, wall_s = self._queued_s, self._wall_s
-        launched = self._launched.__reduce__()[1][0]
+            launched, queued_s, wall_s = self._launched, self._queued_s, self._wall_s
         return {
             "launched": launched,
             "succeeded": ended.pop("ok", 0),

@@ -79,24 +79,14 @@ def launch(call: Call, handle: int, input_ptr: int, input_len: int, out: int) ->
     if isinstance(prepared, int):
         return prepared
     state, function, data = prepared
-    request, run = _open(call, state, function)
-
-    def observe(result: Result) -> None:
-        request.complete(state.journal.ended(run, result), result.output)
-
+    request, run, terms = _open(call, state, function, urgent=True)
     try:
         request.call = run.call = call.scheduler.submit(
-            function.version.name,
-            data,
-            **_as_child(call, state, function),
-            payload=run,
-            terms=Terms(function.version, state.child_limits, urgent=True, observer=observe),
+            function.version.name, data, payload=run, terms=terms, **_as_child(call, state, function)
         )
     except CallRefused:
-        state.table.withdraw(request)
-        return Code.UNAVAILABLE
-    call.instance.write(out, request.handle.to_bytes(_HANDLE, "little"))
-    return Code.SUCCESS
+        return _refused(state, request, run)
+    return _accepted(call, request, out)
 
 
 def blocking_launch(call: Call, handle: int, input_ptr: int, input_len: int, out: int) -> int:
@@ -105,21 +95,19 @@ def blocking_launch(call: Call, handle: int, input_ptr: int, input_len: int, out
     if isinstance(prepared, int):
         return prepared
     state, function, data = prepared
-    request, run = _open(call, state, function)
+    request, run, terms = _open(call, state, function, urgent=False)
     try:
-        result = call.scheduler.run(
+        call.scheduler.run(
             function.version.name,
             data,
-            **_as_child(call, state, function),
             payload=run,
-            terms=Terms(function.version, state.child_limits),
+            terms=terms,
+            kept=True,
+            **_as_child(call, state, function),
         )
     except CallRefused:
-        state.table.withdraw(request)
-        return Code.UNAVAILABLE
-    request.complete(state.journal.ended(run, result), result.output)
-    call.instance.write(out, request.handle.to_bytes(_HANDLE, "little"))
-    return Code.SUCCESS
+        return _refused(state, request, run)
+    return _accepted(call, request, out)
 
 
 def _as_child(call: Call, state: RunState, function: Function) -> dict[str, Any]:
@@ -152,10 +140,10 @@ def _prepare(
     return state, function, instance.read(input_ptr, input_len)
 
 
-def _open(call: Call, state: RunState, function: Function) -> tuple[Request, Run]:
-    """Register a request and its record."""
+def _open(call: Call, state: RunState, function: Function, *, urgent: bool) -> tuple[Request, Run, Terms]:
+    """Register a request, with its record and the terms on which its call is made."""
     request = state.table.open()
-    version = function.version
+    version, journal = function.version, state.journal
     run = Run(
         request.handle,
         call.id,
@@ -165,5 +153,21 @@ def _open(call: Call, state: RunState, function: Function) -> tuple[Request, Run
         version.info.sha256,
         call.depth + 1,
     )
-    state.journal.began(run)
-    return request, run
+
+    journal.began(run)
+
+    def observe(result: Result) -> None:
+        request.complete(journal.ended(run, result), result.output)
+
+    return request, run, Terms(version, state.child_limits, urgent, observe)
+
+
+def _accepted(call: Call, request: Request, out: int) -> int:
+    call.instance.write(out, request.handle.to_bytes(_HANDLE, "little"))
+    return Code.SUCCESS
+
+
+def _refused(state: RunState, request: Request, run: Run) -> int:
+    state.table.withdraw(request)
+    state.journal.withdrawn(run)
+    return Code.UNAVAILABLE
