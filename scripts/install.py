@@ -49,7 +49,7 @@ def suits(version: tuple[int, ...]) -> bool:
 
 def check_python() -> None:
     """Go on with a Python that suits: this one, or another that is on PATH."""
-    if suits(sys.version_info):
+    if suits(sys.version_info[:2]):
         return
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
         other = shutil.which(f"python3.{minor}")
