@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from guesthouse.engine import wat_to_wasm
 from guesthouse.testing import guests
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,3 +139,22 @@ def test_up_serves_an_application_to_call(tmp_path, tour):
     assert process.returncode == 0
     assert f"serving at http://{url}".encode() in out
     assert b"Traceback" not in errors and b"experimental" not in errors
+
+
+def test_ctrl_c_ends_a_compilation_at_once(tmp_path):
+    body = "(local.set 0 (i32.add (i32.mul (local.get 0) (i32.const 7)) (local.get 1)))" * 400
+    path = tmp_path / "slow.wasm"
+    path.write_bytes(wat_to_wasm("(module" + f"(func (param i32 i32) {body})" * 6000 + ")"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "guesthouse.cli", "run", str(path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**ENVIRONMENT, "XDG_CACHE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    time.sleep(1.5)
+    assert process.poll() is None, "compiled too quickly to show anything"
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert time.monotonic() - begun < 4
+    assert errors == b"guesthouse: interrupted\n"
