@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import guesthouse.pulp as face
+from guesthouse.interfaces.pulp import codec
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.http.inbound import HTTPInbound
 from guesthouse.interfaces.pulp.manifest import CellManifest
@@ -80,3 +83,66 @@ def application(
     yield start
     for runtime in started:
         runtime.stop()
+
+
+class Window:
+    """Calls imports through the guest ``any.c``: ``window.sqlite_exec(sql, params) -> (code, reply)``."""
+
+    def __init__(self, cell: Any) -> None:
+        self.cell = cell
+
+    def __call__(self, name: str, *args: Any) -> tuple[int, bytes]:
+        data = [arg if isinstance(arg, int | bytes | str) else codec.encode(arg) for arg in args]
+        answer = self.cell.call(name, msgspec.msgpack.encode(data))
+        return int.from_bytes(answer[:4], "little", signed=True), answer[4:]
+
+    def __getattr__(self, name: str) -> Callable[..., tuple[int, Any]]:
+        def call(*args: Any) -> tuple[int, Any]:
+            code, reply = self(name, *args)
+            return code, codec.decode(reply) if reply else None
+
+        return call
+
+    def events(self, kind: str, count: int = 1, seconds: float = 10) -> list[Any]:
+        """Wait for events of a kind and return their payloads."""
+        seen: list[Any] = []
+        until = time.monotonic() + seconds
+        while len(seen) < count:
+            assert time.monotonic() < until, f"{len(seen)} of {count} events {kind!r}"
+            number, raw = self("events")
+            for _ in range(number):
+                decoder = raw
+                size = item_size(decoder)
+                event = codec.decode(decoder[:size])
+                raw = raw[size:]
+                if event["kind"] == kind:
+                    seen.append(event["payload"])
+            time.sleep(0.002)
+        return seen
+
+
+def item_size(data: bytes) -> int:
+    """Return the bytes of the first MessagePack item."""
+    for size in range(1, len(data) + 1):
+        try:
+            codec.decode(data[:size])
+        except codec.DecodeError:
+            continue
+        return size
+    raise AssertionError("no whole item")
+
+
+@pytest.fixture
+def window(application) -> Callable[..., Window]:
+    """Starts a runtime with one ``any.c`` cell that declares the given capabilities."""
+
+    def start(
+        *capabilities: str, name: str = "any", settings: Mapping[str, str] | None = None, **keys: Any
+    ) -> Window:
+        table = {"wasm": "any.c", "name": name, "capabilities": list(capabilities), **keys}
+        app = application(table, settings=settings)
+        opened = Window(app.runtime.cell(name))
+        opened.app = app
+        return opened
+
+    return start

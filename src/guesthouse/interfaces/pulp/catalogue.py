@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from guesthouse.capabilities import Capability, Hooks
 from guesthouse.interfaces.pulp.extension import Extension
 from guesthouse.interfaces.pulp.extensions.entropy import Entropy
 from guesthouse.interfaces.pulp.extensions.greet import Greet
 from guesthouse.interfaces.pulp.http.inbound import HTTPInbound
+from guesthouse.interfaces.pulp.http.outbound import HTTPOutbound
 from guesthouse.interfaces.pulp.http.server import LoopThread
 from guesthouse.interfaces.pulp.sibling import Sibling
 from guesthouse.registry import Registry
@@ -17,6 +19,7 @@ class Catalogue:
     Attributes:
         threads: the event loop that they share.
         http: inbound HTTP.
+        fetch: outbound HTTP.
         sibling: the one capability that every cell has.
         gated: those that a cell has to declare.
         eventful: names of those that bring events to cells.
@@ -26,9 +29,10 @@ class Catalogue:
 
     def __init__(self) -> None:
         self.threads = LoopThread()
-        self.http = HTTPInbound(self.threads)
+        self.fetch = HTTPOutbound(self.threads)
+        self.http = HTTPInbound(self.threads, self.fetch.splice)
         self.sibling = Sibling()
-        self.gated: tuple[Extension, ...] = (self.http, Entropy(), Greet())
+        self.gated: tuple[Extension, ...] = (self.http, self.fetch, Entropy(), Greet())
 
     @property
     def extensions(self) -> tuple[Extension, ...]:
@@ -37,5 +41,7 @@ class Catalogue:
 
     def registry(self) -> Registry:
         """Return a registry with all of them (spec/pulp.md 3.1)."""
-        registry = Registry().always(self.sibling.capability())
+        # Set up first and so torn down last: the loop that the others' connections live on.
+        io = Capability("pulp.io", interface="pulp", hooks=Hooks(teardown=self.threads.close))
+        registry = Registry().always(io, self.sibling.capability())
         return registry.gated(*(extension.capability() for extension in self.gated))

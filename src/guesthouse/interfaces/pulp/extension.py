@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import enum
 import functools
+import importlib.util
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     from guesthouse.interfaces.pulp.body import CellCall
     from guesthouse.interfaces.pulp.cell import Cell
 
+Result = TypeVar("Result")
+#: Seconds after which a waiting host function looks whether its cell was interrupted.
+WAIT_SLICE = 0.01
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
@@ -134,6 +140,40 @@ def reply(call: CellCall, message: Message | bytes, pointer_out: int, length_out
     """Deliver a reply to the guest; the code is 0, 5, 7 or 8."""
     data = message if isinstance(message, bytes) else message.encode()
     return memory.deliver(call, data, pointer_out, length_out)
+
+
+def wait(call: CellCall, work: Future[Result]) -> Result:
+    """Wait inside of a host function for what happens elsewhere.
+
+    The time does not count against the cell's budget (spec/pulp.md 3.5); interrupting the cell ends the
+    wait and cancels the work.
+
+    Raises:
+        Cancelled: the cell was interrupted.
+        Exception: what the work raised.
+    """
+    instance = call.instance
+    deadline, started = instance.deadline, time.monotonic_ns()
+    instance.deadline = 0
+    try:
+        while True:
+            try:
+                return work.result(WAIT_SLICE)
+            except TimeoutError:
+                if work.done():
+                    raise
+                call.check()
+    except CallError:
+        work.cancel()
+        raise
+    finally:
+        instance.deadline = deadline + time.monotonic_ns() - started if deadline else 0
+
+
+def needs(package: str, capability: str) -> None:
+    """Refuse to set a capability up without the package that it is built on; raises ``ImportError``."""
+    if importlib.util.find_spec(package) is None:
+        raise ImportError(f"{capability} needs the package {package!r}: pip install 'guesthouse[pulp]'")
 
 
 class Extension:

@@ -132,7 +132,6 @@ class HTTPInbound(Extension):
             pending.resolve(plain(503, "cell shut down"))
         for server in servers:
             server.close()
-        self.threads.close()
         self.ready = False
 
     # -- what others of this package need
