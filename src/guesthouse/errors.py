@@ -361,7 +361,7 @@ class CallRefused(CallError):
         elif what == "cycle":
             text = "the call waits, through others, for the very call that would wait for it"
         else:
-            text = f"call refused: more than {limit} calls ({what}); raise the `{what}` limit of CallLimits"
+            text = f"call refused: more than {limit} calls ({what}); raise the `{what}` limit"
         super().__init__(text, guest=guest, function=function)
 
 

@@ -155,7 +155,7 @@ class Limits:
         input: Size = "64MiB",
         handles: int = 256,
         children: int = 16_384,
-        fan_out: int = 4_096,
+        fan_out: int = 16_384,
         depth: int = 256,
         threads: int = 8,
         disk: Size = "256MiB",

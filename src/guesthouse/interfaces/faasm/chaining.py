@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guesthouse.calls import Call, Result
 from guesthouse.engine import HostFunction
-from guesthouse.errors import CallRefused, OutputLimit, Trap
+from guesthouse.errors import CallError, CallRefused, OutputLimit, Trap
 from guesthouse.interfaces.faasm.io import text_at
 from guesthouse.interfaces.faasm.message import Message, message_of, output_of
 from guesthouse.interfaces.faasm.rows import CHAIN, row
@@ -56,8 +56,17 @@ def await_call_output(call: Call, call_id: int, first: int, second: int) -> int:
 
 
 def _chain(call: Call, guest: str, data: int, length: int, message: Message) -> int:
-    payload = call.instance.read(data, length) if length else b""
     session = session_of(call)
+    limits = session.limits
+    payload = call.instance.read(data, length) if length else b""
+    if length > limits.input:
+        raise CallError(f"an input of {length} bytes; {limits.input} are allowed", guest=call.guest)
+    if call.depth >= limits.depth:
+        raise CallRefused("depth", limit=limits.depth, guest=call.guest)
+    if len(call.children) >= limits.children:
+        raise CallRefused("children", limit=limits.children, guest=call.guest)
+    if call.live_children is not None and len(call.live_children) >= limits.fan_out:
+        raise CallRefused("fan_out", limit=limits.fan_out, guest=call.guest)
     if len(session.children) >= session.look_at:
         _bound(session)
     child = call.scheduler.submit(guest, payload, parent=call, payload=message)

@@ -67,7 +67,7 @@ class FaasmSide(GuestSide):
             return
         if self._state is not None:
             state.bind(instance, self._state)
-        session = call.scratch[SESSION] = Session(self.settings)
+        session = call.scratch[SESSION] = Session(self.settings, self.guest.limits)
         message = message_of(call)
         if self._prints or message.cmdline:
             call.scratch[Command] = self._command(message.cmdline, session)

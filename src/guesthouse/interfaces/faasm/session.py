@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from guesthouse.interfaces.faasm.settings import Settings
+from guesthouse.limits import Limits
 
 if TYPE_CHECKING:
     from guesthouse.calls import Call
@@ -19,6 +20,7 @@ class Session:
 
     Attributes:
         settings: the function's settings.
+        limits: what each of its calls may use.
         children: the calls this one chained, by id; they keep their results for as long as it runs.
         printed: what was printed so far, if that is captured.
         look_at: number of children at which their outputs are counted next.
@@ -26,10 +28,11 @@ class Session:
         section: the critical section that this call has used.
     """
 
-    __slots__ = ("children", "kept", "look_at", "printed", "section", "settings")
+    __slots__ = ("children", "kept", "limits", "look_at", "printed", "section", "settings")
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, limits: Limits) -> None:
         self.settings = settings
+        self.limits = limits
         self.children: dict[int, Call] = {}
         self.look_at = 64
         self.printed: list[bytes] = []
