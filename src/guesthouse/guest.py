@@ -103,11 +103,14 @@ class Guest:
     ) -> Future[Result]:
         """Call the guest on the host's workers; the arguments are those of :meth:`call`.
 
+        A ``wall`` given here counts from now, the guest's own limit from the start of the call.
+
         Returns:
             A future of the result; cancelling it cancels the call.
         """
         scheduler = self.host.scheduler
-        call = scheduler.submit(self.name, data, tenant=self.tenant, entry=entry, wall=self._wall(wall))
+        # The guest's own limit counts from the start, however long the call was queued before.
+        call = scheduler.submit(self.name, data, tenant=self.tenant, entry=entry, wall=wall)
         return scheduler.future(call)
 
     def run(

@@ -151,3 +151,10 @@ def test_calls_do_not_wait_for_the_garbage_collector(load):
         assert gc.collect() < 500  # what loading and the exception leave, nothing per call
     finally:
         gc.enable()
+
+
+def test_time_spent_in_the_queue_is_not_the_guests(load, host):
+    nap = guests.build("guests/faasm/sleep.c")
+    load("nap", nap, limits=Limits(wall="400ms"))
+    futures = [host.submit("nap", b"100") for _ in range(12)]  # 0.6 s on two workers
+    assert all(future.result(20).ok for future in futures)

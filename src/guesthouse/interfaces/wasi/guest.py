@@ -42,6 +42,7 @@ class WasiSide(GuestSide):
     def __init__(self, guest: LoadedGuest) -> None:
         super().__init__(guest)
         self._options = {name: guest.options[name] for name in OPTIONS if name in guest.options}
+        self._known: tuple[Command, WasiOptions] | None = None
 
     def bind(self, instance: Instance, call: Call | None) -> None:
         """Give the instance a descriptor table, arguments and an environment of its own."""
@@ -62,13 +63,21 @@ class WasiSide(GuestSide):
         data = b"" if call is None else call.input
         if self._options:
             args = (self.guest.name, *self._options.get("args", ()))
-            return self._make({**self._options, "args": args}, data)
+            return self._make({**self._options, "args": args}, data).process()
         process = Process(output_limit=self.guest.limits.output, descriptors=self.guest.limits.handles)
         if data:
             process.set_stream(0, data)
         return process
 
     def _for_command(self, command: Command) -> Process:
+        if self._known is not None and self._known[0] is command:
+            return self._known[1].process()
+        options = self._read(command)
+        if not command.stdin and command.stdout is None and command.stderr is None:
+            self._known = command, options  # an owner hands the same one to all of its plain calls
+        return options.process()
+
+    def _read(self, command: Command) -> WasiOptions:
         given: dict[str, Any] = dict(self._options)
         program = command.options.get("program", self.guest.name)
         given["args"] = (program, *given.get("args", ()), *command.args)
@@ -80,10 +89,9 @@ class WasiSide(GuestSide):
                 given[name] = output
         return self._make(given, command.stdin)
 
-    def _make(self, given: dict[str, Any], stdin: Any) -> Process:
+    def _make(self, given: dict[str, Any], stdin: Any) -> WasiOptions:
         limits = self.guest.limits
-        options = WasiOptions(**given, stdin=stdin, output_limit=limits.output, descriptors=limits.handles)
-        return options.process()
+        return WasiOptions(**given, stdin=stdin, output_limit=limits.output, descriptors=limits.handles)
 
     def release(self, instance: Instance, call: Call | None) -> None:
         """Close all descriptors."""
