@@ -151,6 +151,11 @@ def check_digest(data: bytes, expected: str, *, file: str | None = None, key: st
         raise ManifestError(message, file=file, key=key)
 
 
+def valid_name(name: str) -> bool:
+    """True for what can name a guest: printable, without spaces, slashes and @, at most 200 characters."""
+    return 0 < len(name) <= 200 and name.isprintable() and not any(sign in name for sign in "/@ ")
+
+
 def kind_of(path: str | Path) -> Kind:
     """Tell which kind of manifest a file is, by its name, and by its shape where the name does not tell.
 
@@ -230,8 +235,10 @@ class _Reader:
         where = ("guests", name)
         if not isinstance(body, dict):
             self.fail("must be a table", *where)
-        if not name.strip() or any(sign in name for sign in "/@ \t\n\0"):
-            self.fail("a guest's name must have no space, slash or @ in it", *where)
+        if not valid_name(name):
+            self.fail(
+                "a guest's name must have no space, slash or @ in it, and at most 200 characters", *where
+            )
         table = self.convert(body, GuestTable, *where)
         if table.sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", table.sha256.strip()):
             self.fail("must be 64 hex digits; `sha256sum FILE` prints them", *where, "sha256")

@@ -10,6 +10,7 @@ import pytest
 
 from guesthouse.server import Access, Gateway
 from guesthouse.server.access import is_loopback, split_address
+from guesthouse.server.shelf import Shelf, ShelfFull
 
 TOKEN = "correct-horse"
 
@@ -163,6 +164,40 @@ def test_uploads_get_only_what_the_operator_allows(host, module):
 def test_uploads_are_off_unless_asked_for(host, module):
     with Gateway(host, "127.0.0.1:0") as gateway:
         assert httpx.put(f"{gateway.url}/v1/guests/mine", content=module).status_code == 405
+
+
+def test_uploads_cannot_replace_or_remove_what_the_operator_loaded(client, module):
+    for answer in (
+        client.put("/v1/guests/plain?grant=plain.io", content=module),
+        client.delete("/v1/guests/plain"),
+    ):
+        assert (answer.status_code, answer.json()["error"]["kind"]) == (409, "NotUploaded")
+    assert client.post("/v1/guests/plain/call", content=b"still").content == b"still"
+
+
+def test_an_upload_replaces_an_earlier_one_and_a_bad_one_leaves_it(client, module):
+    for _ in range(2):
+        assert client.put("/v1/guests/mine?grant=plain.io", content=module).status_code == 201
+    assert client.put("/v1/guests/mine?grant=plain.io", content=b"rubbish").status_code == 422
+    assert client.post("/v1/guests/mine/call", content=b"mine").content == b"mine"
+    assert client.delete("/v1/guests/mine").status_code == 204
+    assert client.delete("/v1/guests/mine").status_code == 404
+
+
+def test_there_are_only_so_many_uploads(host, module):
+    shelf = Shelf(host, most=2)
+    for name in ("one", "two", "one"):
+        shelf.load(module, name, "default", grant=["plain.io"])
+    with pytest.raises(ShelfFull):
+        shelf.load(module, "three", "default", grant=["plain.io"])
+    shelf.unload("one", "default")
+    shelf.load(module, "three", "default", grant=["plain.io"])
+
+
+@pytest.mark.parametrize("name", ["a%0d%0aSet-Cookie:%20x", "a%20b", "a@b", "x" * 201])
+def test_uploads_need_a_proper_name(client, module, name):
+    answer = client.put(f"/v1/guests/{name}?grant=plain.io", content=module)
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "BadRequest")
 
 
 # -- who is let in

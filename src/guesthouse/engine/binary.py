@@ -22,6 +22,18 @@ ABSTRACT_REFERENCES = {
 
 PAGE = 65536
 
+#: What the engine supports of each kind of thing; more would only cost time before it refuses the module.
+MANY = 1_000_000
+MOST = {
+    "parameters": 1000,
+    "results": 1000,
+    "fields": 10_000,
+    "super types": 1,
+    "tables": 100,
+    "memories": 100,
+}
+LONGEST_NAME = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionType:
@@ -137,6 +149,9 @@ class Cursor:
         """Return the length of a vector whose items take at least one byte each."""
         start = self.offset
         value = self.unsigned()
+        most = MOST.get(what, MANY)
+        if value > most:
+            self.fail(f"{value} {what}, {most} are supported", start)
         if value > self.end - self.position:
             self.fail(f"{value} {what} do not fit what is left of the section", start)
         return value
@@ -144,7 +159,10 @@ class Cursor:
     def name(self) -> str:
         """Return a length-prefixed UTF-8 name."""
         start = self.offset
-        raw = self.take(self.unsigned(), "name")
+        size = self.unsigned()
+        if size > LONGEST_NAME:
+            self.fail(f"name of {size} bytes, {LONGEST_NAME} are supported", start)
+        raw = self.take(size, "name")
         try:
             return raw.decode()
         except UnicodeDecodeError as error:

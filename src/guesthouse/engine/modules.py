@@ -43,6 +43,9 @@ SECTIONS = {
 #: The order sections must come in (core specification 5.5.16); each at most once.
 ORDER = {number: rank for rank, number in enumerate((1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11))}
 
+#: No tool makes nearly as many; each costs memory here.
+MOST_SECTIONS = 10_000
+
 MAGIC = b"\0asm"
 
 
@@ -246,6 +249,8 @@ class _Reader:
                     frame.fail(f"the {name} section is repeated or out of order", offset)
                 rank = ORDER[number]
                 self.known_section(number, start, size)
+            if len(self.info.sections) >= MOST_SECTIONS:
+                frame.fail(f"more than {MOST_SECTIONS} sections", offset)
             self.info.sections.append(Section(number, name, offset, start, size))
         self.check_counts()
 

@@ -49,6 +49,10 @@ class TooLarge(Error):
     """A body is larger than it may be."""
 
 
+class Conflict(Error):
+    """A request does not fit what is there; the message says what would."""
+
+
 _STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (NotFound, 404),
     (DeadlineExceeded, 504),
@@ -58,6 +62,7 @@ _STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (LoadError, 422),
     (BadRequest, 400),
     (TooLarge, 413),
+    (Conflict, 409),
 )
 
 #: Fields of errors that are told; others may hold what is nobody else's business.

@@ -28,6 +28,7 @@ from guesthouse.server.access import Access, AccessMiddleware, is_loopback, spli
 from guesthouse.server.api import InvokeApi
 from guesthouse.server.faasm import FaasmUploads, PlannerApi
 from guesthouse.server.page import StatusPage
+from guesthouse.server.shelf import Shelf
 from guesthouse.server.uploads import UploadApi
 
 DEFAULT_LISTEN = "127.0.0.1:8640"
@@ -90,8 +91,9 @@ class Gateway:
         planner = PlannerApi(api)
         routes += planner.routes()
         if uploads is not None:
-            routes += UploadApi(api, uploads, upload_limit).routes()
-            routes += FaasmUploads(planner, uploads, upload_limit).routes()
+            shelf = Shelf(self.host)
+            routes += UploadApi(api, shelf, uploads, upload_limit).routes()
+            routes += FaasmUploads(planner, shelf, uploads, upload_limit).routes()
         routes += [*api.routes(), *mounts]
         for interface in available():
             offered = getattr(interface, "http_routes", None)

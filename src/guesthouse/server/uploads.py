@@ -7,6 +7,7 @@ What an uploaded guest may be granted is a list that the operator gives; nothing
 from __future__ import annotations
 
 from collections.abc import Collection
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -17,6 +18,7 @@ from guesthouse.errors import UnknownCapability
 from guesthouse.limits import Limits, parse_duration, parse_size
 from guesthouse.server.answers import BadRequest
 from guesthouse.server.api import InvokeApi, describe, parameter, read_body
+from guesthouse.server.shelf import Shelf
 
 
 class UploadApi:
@@ -24,12 +26,14 @@ class UploadApi:
 
     Args:
         api: whose host and access rules.
+        shelf: where uploaded guests are kept.
         grants: capabilities, or bare interface names, that an upload may ask for.
         most: bytes that a module may have.
     """
 
-    def __init__(self, api: InvokeApi, grants: Collection[str], most: int) -> None:
+    def __init__(self, api: InvokeApi, shelf: Shelf, grants: Collection[str], most: int) -> None:
         self.api, self.host, self.most = api, api.host, most
+        self.shelf = shelf
         self.allowed = self.host.registry.expand(grants)
 
     def routes(self) -> list[Route]:
@@ -49,10 +53,10 @@ class UploadApi:
         limits = self._limits(request)
         wasm = await read_body(request, self.most)
         guest = await run_in_threadpool(
-            self.host.load, wasm, name=name, grant=granted, limits=limits, tenant=tenant,
-            interface=query.get("interface"), sha256=query.get("sha256"), replace=True,
+            self.shelf.load, wasm, name, tenant, grant=granted, limits=limits,
+            interface=query.get("interface"), sha256=query.get("sha256"),
         )  # fmt: skip
-        return JSONResponse(describe(guest), 201, {"Location": f"/v1/guests/{name}"})
+        return JSONResponse(describe(guest), 201, {"Location": f"/v1/guests/{quote(name)}"})
 
     def _limits(self, request: Request) -> Limits:
         """Return the limits a request asks for, never above the host's own."""
@@ -73,5 +77,5 @@ class UploadApi:
     async def delete(self, request: Request) -> Response:
         """Answer ``DELETE /v1/guests/NAME``."""
         name, tenant = request.path_params["name"], self.api.tenant(request)
-        await run_in_threadpool(self.host.unload, name, tenant=tenant)
+        await run_in_threadpool(self.shelf.unload, name, tenant)
         return Response(status_code=204)

@@ -23,6 +23,7 @@ from guesthouse.engine import read
 from guesthouse.interfaces.faasm import interface
 from guesthouse.server.api import read_body
 from guesthouse.server.faasm.planner import PlannerApi
+from guesthouse.server.shelf import Shelf
 
 
 class FaasmUploads:
@@ -30,12 +31,14 @@ class FaasmUploads:
 
     Args:
         planner: whose host and access rules.
+        shelf: where uploaded guests are kept.
         grants: capabilities, or bare interface names, that uploads may get.
         most: bytes that one body may have.
     """
 
-    def __init__(self, planner: PlannerApi, grants: Collection[str], most: int) -> None:
+    def __init__(self, planner: PlannerApi, shelf: Shelf, grants: Collection[str], most: int) -> None:
         self.planner, self.host, self.most = planner, planner.host, most
+        self.shelf = shelf
         self.granted = self.host.registry.expand(grants)
 
     def routes(self) -> list[Route]:
@@ -65,14 +68,7 @@ class FaasmUploads:
     def _load(self, wasm: bytes, user: str, name: str) -> None:
         # A module without an import of this interface is a function all the same when it comes this way.
         owned = interface.owns(read(wasm))
-        self.host.load(
-            wasm,
-            name=name,
-            tenant=user,
-            grant=self.granted,
-            interface=None if owned else interface.name,
-            replace=True,
-        )
+        self.shelf.load(wasm, name, user, grant=self.granted, interface=None if owned else interface.name)
 
     async def put_state(self, request: Request) -> Response:
         """Answer ``PUT /s/USER/KEY``.
