@@ -29,6 +29,7 @@ from guesthouse.variants import Variants
 #: Resources by name: what opens them, given the host's option of the same name (a URL or a mapping).
 SERVICES: dict[str, str] = {
     "state": "guesthouse.resources.state:open_state",
+    "files": "guesthouse.resources.files:open_files",
     "launches": "guesthouse.interfaces.ark.journal:Journal",
     "pulp": "guesthouse.interfaces.pulp.resident:Residence",
     "fabric": "guesthouse.interfaces.grafos.fabric:open_fabric",

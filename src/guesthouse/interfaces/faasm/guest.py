@@ -10,7 +10,7 @@ from guesthouse.engine import Exit, Instance
 from guesthouse.engine.tables import invoke_at, signature_at
 from guesthouse.errors import CallError, NotFound, Trap
 from guesthouse.interfaces.contract import Command, GuestSide, LoadedGuest
-from guesthouse.interfaces.faasm import state
+from guesthouse.interfaces.faasm import files, state
 from guesthouse.interfaces.faasm.message import Message, message_of, signed
 from guesthouse.interfaces.faasm.session import SESSION, Session, session_of
 from guesthouse.interfaces.faasm.settings import Settings
@@ -56,6 +56,8 @@ class FaasmSide(GuestSide):
         self._initializer = next((name for name in (_INITIALIZE, _CONSTRUCTORS) if name in exports), None)
         self._destructors = _DESTRUCTORS in exports
         self._prints = self.settings.capture_stdout
+        self._files = files.FileView(guest) if files.CAPABILITY in guest.granted else None
+        self._directories = self._files.directories if self._files is not None else {}
         self._plain = self._command("", None)
         self._state = guest.service("state") if state.CAPABILITY in guest.granted else None
 
@@ -67,7 +69,7 @@ class FaasmSide(GuestSide):
             return
         if self._state is not None:
             state.bind(instance, self._state)
-        session = call.scratch[SESSION] = Session(self.settings, self.guest.limits)
+        session = call.scratch[SESSION] = Session(self.settings, self.guest.limits, self._files)
         message = message_of(call)
         if self._prints or message.cmdline:
             call.scratch[Command] = self._command(message.cmdline, session)
@@ -84,7 +86,15 @@ class FaasmSide(GuestSide):
     def _command(self, cmdline: str, session: Session | None) -> Command:
         sink = session.print if session is not None and self._prints else None
         words = cmdline.split(" ") if cmdline else []
-        return Command(args=words, env=ENVIRONMENT, stdout=sink, stderr=sink, options={"program": PROGRAM})
+        return Command(
+            args=words, env=ENVIRONMENT, dirs=self._directories, stdout=sink, stderr=sink,
+            options={"program": PROGRAM},
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if self._files is not None:
+            self._files.close()
 
     # -- the call
 

@@ -6,6 +6,7 @@ from guesthouse.engine import HostFunction, Native
 from guesthouse.interfaces.faasm import (
     chaining,
     conf,
+    files,
     memory,
     parallel,
     posix,
@@ -29,6 +30,7 @@ IMPORTS: tuple[HostFunction, ...] = (
     *chaining.ROWS,
     *state.ROWS,
     *memory.ROWS,
+    *files.ROWS,
     *conf.ROWS,
     *python.ROWS,
     *shared.ROWS,

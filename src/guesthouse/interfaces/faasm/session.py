@@ -9,6 +9,7 @@ from guesthouse.limits import Limits
 
 if TYPE_CHECKING:
     from guesthouse.calls import Call
+    from guesthouse.interfaces.faasm.files import FileView
     from guesthouse.interfaces.faasm.shared import Section
 
 #: Key of the session in ``Call.scratch``.
@@ -25,14 +26,14 @@ class Session:
         printed: what was printed so far, if that is captured.
         look_at: number of children at which their outputs are counted next.
         kept: guest addresses of what the host allocated once, by purpose.
+        files: the files it may use, ``None`` for none.
         section: the critical section that this call has used.
     """
 
-    __slots__ = ("children", "kept", "limits", "look_at", "printed", "section", "settings")
+    __slots__ = ("children", "files", "kept", "limits", "look_at", "printed", "section", "settings")
 
-    def __init__(self, settings: Settings, limits: Limits) -> None:
-        self.settings = settings
-        self.limits = limits
+    def __init__(self, settings: Settings, limits: Limits, files: FileView | None = None) -> None:
+        self.settings, self.limits, self.files = settings, limits, files
         self.children: dict[int, Call] = {}
         self.look_at = 64
         self.printed: list[bytes] = []

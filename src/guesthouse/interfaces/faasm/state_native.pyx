@@ -80,6 +80,20 @@ cdef Actor* open_session(Record* record, Use* use) noexcept with gil:
     return use.actor
 
 
+def session(Instance instance not None):
+    """Return the instance's session, for host functions written in Python; ``None`` when it was bound to no store.
+
+    Raises:
+        RuntimeError: it cannot be opened.
+    """
+    cdef Use* use = <Use*> instance.alive().slots[SLOT]
+    if use == NULL:
+        return None
+    if use.actor == NULL and open_session(instance.record, use) == NULL:
+        raise RuntimeError("the state session of the instance cannot be opened")
+    return (<StateUse> use.keeper).session
+
+
 cdef Actor* actor_of(Record* record) noexcept nogil:
     # NULL: the call was ended.
     cdef Use* use = <Use*> record.slots[SLOT]

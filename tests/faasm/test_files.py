@@ -1,0 +1,98 @@
+"""Files through real guests: the file rows of the test inventory (faasm.md 2.7, 7)."""
+
+from __future__ import annotations
+
+import pytest
+
+from guesthouse.errors import MissingImports, Trap
+from guesthouse.resources.files import FileTrees
+from guesthouse.testing import guests
+
+TENANT = "default"
+
+
+@pytest.fixture
+def c(load):
+    return lambda name, **options: load(name, guests.build(f"guests/faasm/{name}.c"), **options)
+
+
+@pytest.fixture
+def trees(host) -> FileTrees:
+    found = host.service("files")
+    assert isinstance(found, FileTrees)
+    return found
+
+
+@pytest.mark.parametrize(
+    "what", ["o", "f", "d", "s", "l", "w", "t", "c", "e"],
+    ids=["file", "fread", "fcntl", "stat", "getdents", "write", "isatty", "getcwd", "escapes"],
+)  # fmt: skip
+def test_case_files(c, what):
+    files = c("files")
+    for _ in range(2):
+        assert files.invoke(what.encode()).unwrap() == b""
+
+
+def test_case_open_blocked_fails_the_call(c):
+    result = c("open_blocked", interface="faasm").invoke()
+    assert result.code == 1 and result.output == b"Call failed (return value=1)"
+
+
+def test_case_mmap_file_shows_the_first_bytes_of_hosts(c):
+    assert c("mmap_file").invoke().code == 0
+
+
+def test_case_state_file_makes_a_file_a_value(c, host):
+    assert c("state_file").invoke().code == 0
+    assert host.service("state").get(TENANT, b"state_file") == b"blah blah foo foo"
+
+
+def test_state_from_a_file_that_cannot_be_read_ends_the_call(load):
+    from guesthouse.engine import wat_to_wasm
+
+    for path in ("/nowhere", "/etc", "/../secret", ""):
+        wasm = wat_to_wasm(f"""(module
+          (import "env" "__faasm_write_state_from_file" (func $set (param i32 i32) (result i32)))
+          (memory (export "memory") 1) (data (i32.const 0) "key\\00{path}\\00")
+          (func (export "_start") (drop (call $set (i32.const 0) (i32.const 4)))))""")
+        error = load("f", wasm, replace=True).invoke().error
+        assert isinstance(error, Trap) and "no file" in str(error)
+
+
+def test_case_shared_file_twice_across_a_reset(c, trees):
+    guest, tree = c("shared_file"), trees.tree(TENANT)
+    for _ in range(2):
+        assert guest.call(b"") == b""
+        assert guest.call(b"read") == b"This is some dummy content"
+        assert tree.shared_files() == ["test/shared-file.txt"]
+        assert tree.get("test/shared-file.txt") == b"This is some dummy content"
+        guest.call(b"delete")
+        assert tree.shared_files() == []
+        assert guest.invoke(b"read").code == 2
+        assert guest.invoke(b"delete").code == 1
+
+
+def test_a_shared_file_that_was_put_by_the_host_is_seen_and_replaced(c, trees):
+    guest, tree = c("shared_file"), trees.tree(TENANT)
+    for text in (b"one", b"another"):
+        tree.put("faasm://test/shared-file.txt", text)
+        assert guest.call(b"read") == text
+
+
+def test_descriptors_and_files_after_a_call(c, host):
+    files = c("files")
+    assert files.invoke(b"q").code == 1
+    for _ in range(3):
+        assert files.invoke(b"k").code == 0  # leaves a descriptor open
+    assert files.invoke(b"q").code == 0  # ordinary files stay on the host
+    other = host.load(guests.build("guests/faasm/files.c"), name="files", tenant="other", grant=["faasm"])
+    assert other.invoke(b"q").code == 1  # but are no business of another tenant
+
+
+def test_without_the_capability_there_are_no_files(load):
+    with pytest.raises(MissingImports, match="faasm.files"):
+        load("files", guests.build("guests/faasm/files.c"), grant=["faasm.chain"])
+    guest = load(
+        "blocked", guests.build("guests/faasm/open_blocked.c"), grant=["faasm.chain"], interface="faasm"
+    )
+    assert guest.invoke().code == 1
