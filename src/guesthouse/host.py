@@ -15,7 +15,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Self
 
-from guesthouse import snapshots
 from guesthouse.calls import Call, Outcome, Result, Scheduler, crossing
 from guesthouse.engine import Engine, Module, ModuleInfo, Progress, read, read_file, wat_to_wasm
 from guesthouse.errors import InvalidModule, LoadError, MissingImports, NotFound, ResourceError
@@ -24,6 +23,7 @@ from guesthouse.interfaces import Interface, available
 from guesthouse.limits import Limits
 from guesthouse.observe import Instrument, Instruments
 from guesthouse.registry import Links, Registry
+from guesthouse.snapshots import take as take_snapshot
 from guesthouse.variants import Variants
 
 #: Resources by name: what opens them, given the host's option of the same name (a URL or a mapping).
@@ -229,7 +229,7 @@ class Host:
             self._check_tenant(tenant)
             info = _outline(source, sha256)
             if snapshot:
-                info = read(snapshots.take(
+                info = read(take_snapshot(
                     self, bytes(info.source), name, grant=grant, config=config, limits=limits,
                     tenant=tenant, interface=interface, lenient=lenient, **options,
                 ))  # fmt: skip
