@@ -413,3 +413,12 @@ def test_submitting_from_16_threads(runner: FakeRunner) -> None:
             thread.join(60)
         assert not failures
         assert calls.stats()["live"] == calls.stats()["pending"] == 0
+
+
+def test_a_chain_on_the_callers_thread_does_not_wait_for_busy_workers(runner):
+    with scheduler(runner, workers=1) as calls:
+        blocker = calls.submit("forever")
+        while blocker.stage == 0:
+            time.sleep(0.001)
+        assert calls.run("chain", b"200").unwrap() == b"bottom"
+        assert not blocker.done

@@ -54,7 +54,6 @@ class Call:
             the guest itself was granted.
         linked: whether the call is cancelled when its parent ends, however that ends.
         nesting: calls below this one on its thread's stack.
-        on_worker: whether it runs on one of the scheduler's threads.
         kept: whether its result is remembered after its end.
         payload: what the runner or an interface needs to know about this call; opaque here.
         terms: what its caller asked for beyond that.
@@ -94,7 +93,6 @@ class Call:
         "linked",
         "live_children",
         "nesting",
-        "on_worker",
         "parent",
         "payload",
         "receipt",
@@ -138,7 +136,6 @@ class Call:
         # Not the call itself: a cycle would leave every call to the garbage collector.
         self._root: Call | None = None if parent is None else parent.root
         self.nesting = 0
-        self.on_worker = False
         self.kept = kept
         self._scratch: dict[Any, Any] | None = None
         self.receipt = Receipt()

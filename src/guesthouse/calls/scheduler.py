@@ -152,7 +152,6 @@ class Scheduler:
         if parent is None:
             return self._execute(call)
         call.nesting = parent.nesting + 1
-        call.on_worker = parent.on_worker
         parent._awaits = call
         result = self._execute(call)
         parent._awaits = None
@@ -193,7 +192,6 @@ class Scheduler:
             try:
                 if found.stage == PENDING and self._nestable(waiter) and self._claim(found):
                     found.nesting = waiter.nesting + 1
-                    found.on_worker = waiter.on_worker
                     self._execute(found)
                 elif found.stage != DONE:
                     self._refuse_cycle(found, waiter)
@@ -213,7 +211,6 @@ class Scheduler:
         if (
             call.stage == PENDING
             and waiter is not None
-            and waiter.on_worker
             and not waiter._lending
             and monotonic_ns() - call.created_ns > _POLL_NS
         ):
@@ -253,7 +250,7 @@ class Scheduler:
         end = 0 if timeout is None else monotonic_ns() + int(timeout * 1e9)
         turn = threading.Lock()
         turn.acquire()
-        lends = waiter is not None and waiter.on_worker and not waiter._lending
+        lends = waiter is not None and not waiter._lending
         with self._lock:
             if not call.enlist(turn):
                 return
@@ -291,7 +288,6 @@ class Scheduler:
             call.stage = RUNNING
             more = len(self._calls.queue) > 0
         self._bell.take(more)
-        call.on_worker = True
         self._execute(call)
         return True
 

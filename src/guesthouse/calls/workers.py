@@ -73,14 +73,17 @@ class Workers:
         elif len(self.threads) < self._limits.threads:
             self._start()
 
-    def block(self, worker: bool) -> None:
-        """The calling thread is about to wait; `worker` tells whether it is one of ours."""
-        if worker:
+    def block(self, lends: bool) -> None:
+        """The calling thread is about to wait; where it lends, another may run instead.
+
+        That holds for threads of callers, too: what they were running counts like a worker's call.
+        """
+        if lends:
             self._blocked += 1
 
-    def unblock(self, worker: bool) -> None:
+    def unblock(self, lends: bool) -> None:
         """The calling thread goes on."""
-        if worker:
+        if lends:
             self._blocked -= 1
 
     def close(self) -> list[threading.Thread]:
