@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from guesthouse.engine import Progress, wat_to_wasm
-from guesthouse.errors import LoadError, ManifestError
+from guesthouse.errors import LoadError, ManifestError, UnknownCapability
 from guesthouse.guest import Guest
 from guesthouse.host import Host
-from guesthouse.manifest import GuestManifest, Manifest
+from guesthouse.manifest import GuestManifest, Manifest, locate
 
 #: Keys of a guest's table that its interface reads from the guest's options, where they are given.
 _OPTIONS = ("depends_on", "provides", "consumes", "restart", "entry", "args", "env", "dirs")
@@ -51,4 +51,7 @@ def _load(host: Host, guest: GuestManifest, tenant: str, progress: Progress | No
             tenant=tenant, interface=guest.interface, progress=progress, **options,
         )  # fmt: skip
     except LoadError as error:
-        raise ManifestError(str(error), file=str(guest.file), key=f"guests.{guest.name}") from error
+        keys = ("guests", guest.name, "capabilities" if isinstance(error, UnknownCapability) else "wasm")
+        line = locate(guest.file, keys)
+        where = f" (line {line})" if line else ""
+        raise ManifestError(f"{error}{where}", file=str(guest.file), key=".".join(keys)) from error

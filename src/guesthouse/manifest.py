@@ -308,6 +308,14 @@ class _Reader:
             yield waiting.pop(ready.name)
 
 
+def locate(path: Path, keys: Iterable[str]) -> int | None:
+    """Return the line where a key stands in a file; ``None`` where that cannot be told (any more)."""
+    try:
+        return line_of(path.read_text(), keys)
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def line_of(text: str, keys: Iterable[str]) -> int | None:
     """Return the line (from 1) where a key stands in a TOML file, as well as a look at its lines can tell.
 

@@ -221,7 +221,10 @@ def test_up_serves_until_it_is_asked_to_end(tmp_path, module, capfdbinary):
     [
         ('[app]\nname = "x"\n[guests.a]\nwasm = "a.wasm"\n', "guests.a.wasm"),
         ('[app]\nname = "x"\n[guests.a]\nwasm = "plain.wasm"\n', "plain.io"),
-        ('[app]\nname = "x"\n[guests.a]\nwasm = "plain.wasm"\ncapabilities = ["plain.oi"]\n', "did you mean"),
+        (
+            '[app]\nname = "x"\n[guests.a]\nwasm = "plain.wasm"\ncapabilities = ["plain.oi"]\n',
+            "did you mean 'plain.io'? (line 5)",
+        ),
     ],
 )
 def test_up_refuses_what_is_wrong_and_says_where(tmp_path, module, text, message, capfd):

@@ -300,5 +300,12 @@ def test_addresses():
             split_address(wrong)
 
 
+@pytest.mark.parametrize("listen", ["[::1]:0", "localhost:0", ":0"])
+def test_other_spellings_of_loopback_serve(host, listen):
+    with Gateway(host, listen) as gateway:
+        assert httpx.get(f"{gateway.url}/healthz").status_code == 200
+        assert httpx.get(f"{gateway.url}/v1/guests").status_code == 200
+
+
 def test_tokens_do_not_show_in_the_repr():
     assert "hunter2hunter2" not in repr(Access({"hunter2hunter2": None}))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from guesthouse.engine import Engine, wat_to_wasm
+from guesthouse.interfaces import available
 from guesthouse.limits import format_size
 from guesthouse.registry import ENTRY_POINTS
 
@@ -94,16 +95,13 @@ def _base() -> Iterator[Check]:
 def _kernel() -> Iterator[Check]:
     yield _tried("memfd", _memfd, "state segments that guests share")
     yield _tried("openat2", _openat2, "paths that resolve beneath their root (wasi.files)", missing=BROKEN)
-    yield _tried(
-        "io_uring",
-        lambda: _read_first("/proc/sys/kernel/io_uring_disabled", "not offered"),
-        "not used; for information",
-    )
     yield _tried("address space limit", _address_space, "the instance pool reserves terabytes")
 
 
 def _engine() -> Iterator[Check]:
     yield _tried("wasmtime", lambda: _version("wasmtime") or "", "the engine", missing=BROKEN)
+    yield _tried("compile cache", _cache, "machine code of modules that were seen before")
+    yield _tried("interfaces", lambda: ", ".join(interface.name for interface in available()), "")
     yield _tried("engine core", _run_probe, "runs guests; a host function was called", missing=BROKEN)
 
 
@@ -167,11 +165,6 @@ def _openat2() -> str:
     return "available, keeps paths beneath their root"
 
 
-def _read_first(path: str, otherwise: str) -> str:
-    file = Path(path)
-    return f"{path} = {file.read_text().strip()}" if file.exists() else otherwise
-
-
 def _address_space() -> str:
     import resource
 
@@ -179,6 +172,11 @@ def _address_space() -> str:
     if soft != resource.RLIM_INFINITY:
         raise OSError(f"limited to {format_size(soft)} (ulimit -v); the pool will not fit")
     return "unlimited"
+
+
+def _cache() -> str:
+    cache = Engine().cache
+    return f"{cache.directory}" if cache is not None else ""
 
 
 def _run_probe() -> str:

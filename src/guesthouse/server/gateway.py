@@ -117,27 +117,30 @@ class Gateway:
         Raises:
             OSError: the address is in use or cannot be bound.
         """
-        self._reserve()
+        bound = self._reserve()
         self._loop = asyncio.get_running_loop()
         logging.getLogger("_granian").setLevel(logging.ERROR)  # it warns that embedding is new
         self._server = Server(
-            self.app, address=self.address, port=self.port, interface=Interfaces.ASGINL, websockets=True,
+            self.app, address=bound, port=self.port, interface=Interfaces.ASGINL, websockets=True,
             log_enabled=False, http1_settings=HTTP1Settings(header_read_timeout=15_000),
         )  # fmt: skip
         log.info("gateway listens", url=self.url, guarded=bool(self.access.tokens))
         await self._server.serve()
 
-    def _reserve(self) -> None:
-        """Find a port where 0 was given, and refuse one that is in use: the server would share it."""
-        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+    def _reserve(self) -> str:
+        """Return the address to bind; finds a port for 0, refuses one that the server would share."""
+        family, _, _, _, where = socket.getaddrinfo(self.address, self.port, type=socket.SOCK_STREAM)[0]
+        bound = str(where[0])
+        self.access.check_bind(bound)  # what a name stands for is not for the name to say
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((self.address, self.port))
+                probe.bind((bound, self.port))
                 probe.listen()
             except OSError as error:
                 raise OSError(error.errno, f"cannot listen on {self.url}: {error.strerror}") from None
             self.port = probe.getsockname()[1]
+        return bound
 
     def start(self, timeout: float = 10.0) -> Self:
         """Serve on a thread of its own; returns once connections are accepted.
