@@ -10,7 +10,8 @@ from guesthouse.interfaces.faasm.message import Message, message_of, output_of
 
 __all__ = ["FaasmInterface", "Message", "interface", "message_of", "output_of"]
 
-_NAMES = frozenset((row.module, row.name) for row in IMPORTS)
+#: What only a Faasm function imports; the rows under WASI's names are there for those that are one.
+_NAMES = frozenset((row.module, row.name) for row in IMPORTS if not row.module.startswith("wasi"))
 
 
 class FaasmInterface:
