@@ -41,10 +41,7 @@ cdef struct Bound:
 
 
 cdef inline Record* record_of(void* caller) noexcept nogil:
-    cdef Record* record = <Record*>api.context_data(api.caller_context(caller))
-    if record.memory_kind == 0:
-        record.caller = caller
-    return record
+    return <Record*>api.context_data(api.caller_context(caller))
 
 
 cdef inline void* as_trap(Record* record) noexcept nogil:
@@ -56,6 +53,7 @@ cdef void* enter_native(void* env, void* caller, val_t* args, size_t n) noexcept
     cdef Record* record = record_of(caller)
     cdef int outcome
     record.counts[bound.index] += 1
+    record.caller = caller
     outcome = bound.function(record, args, bound.env)
     record.caller = NULL
     if outcome == OK:
@@ -83,6 +81,7 @@ cdef void* enter_python(void* env, void* caller, val_t* args, size_t n) noexcept
     cdef Record* record = record_of(caller)
     cdef int outcome
     record.counts[bound.index] += 1
+    record.caller = caller
     with gil:
         outcome = call_python(record, bound, args)
     record.caller = NULL
