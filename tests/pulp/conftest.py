@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.pulp.forwarding import Forwarder, forwarding
 
 import guesthouse.pulp as face
 from guesthouse.interfaces.pulp import codec
@@ -144,5 +145,26 @@ def window(application) -> Callable[..., Window]:
         opened = Window(app.runtime.cell(name))
         opened.app = app
         return opened
+
+    return start
+
+
+@pytest.fixture
+def forwarders(application, tmp_path) -> Callable[..., list[Forwarder]]:
+    """Starts one cell per import, all in one runtime: ``forwarders("cap.name", jwt_sign="qo", …)``."""
+
+    def start(
+        capability: str, *, settings: Mapping[str, str] | None = None, granted: bool = True, **shapes: str
+    ) -> list[Forwarder]:
+        tables = [
+            {
+                "name": name.replace("_", "-"),
+                "wasm": forwarding(tmp_path, name, shape),
+                "capabilities": [capability] if granted else [],
+            }
+            for name, shape in shapes.items()
+        ]
+        app = application(*tables, settings=settings)
+        return [Forwarder(app, table["name"]) for table in tables]
 
     return start

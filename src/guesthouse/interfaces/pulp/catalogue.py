@@ -6,6 +6,10 @@ from guesthouse.capabilities import Capability, Hooks
 from guesthouse.interfaces.pulp.extension import Extension
 from guesthouse.interfaces.pulp.extensions.entropy import Entropy
 from guesthouse.interfaces.pulp.extensions.greet import Greet
+from guesthouse.interfaces.pulp.extensions.jwt import JWT
+from guesthouse.interfaces.pulp.extensions.process import Process
+from guesthouse.interfaces.pulp.extensions.pty import PTY
+from guesthouse.interfaces.pulp.extensions.s3 import S3
 from guesthouse.interfaces.pulp.http.inbound import HTTPInbound
 from guesthouse.interfaces.pulp.http.outbound import HTTPOutbound
 from guesthouse.interfaces.pulp.http.server import LoopThread
@@ -25,14 +29,16 @@ class Catalogue:
         eventful: names of those that bring events to cells.
     """
 
-    eventful = frozenset({"transport.http.inbound"})
+    eventful = frozenset({"transport.http.inbound", "spawn.pty"})
 
     def __init__(self) -> None:
         self.threads = LoopThread()
         self.fetch = HTTPOutbound(self.threads)
         self.http = HTTPInbound(self.threads, self.fetch.splice)
         self.sibling = Sibling()
-        self.gated: tuple[Extension, ...] = (self.http, self.fetch, Entropy(), Greet())
+        self.gated: tuple[Extension, ...] = (
+            self.http, self.fetch, Entropy(), Greet(), JWT(), Process(), PTY(), S3(),
+        )  # fmt: skip
 
     @property
     def extensions(self) -> tuple[Extension, ...]:
