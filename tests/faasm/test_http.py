@@ -251,3 +251,42 @@ def test_the_command_line_uploads_and_calls(gateway, client, tmp_path, capfd, mo
     (tmp_path / "in").write_bytes(b"said")
     assert main(["call", "echo", "--tenant", "demo", "--input", str(tmp_path / "in")]) == 0
     assert capfd.readouterr().out == "said"
+
+
+def test_shared_files_go_in_and_out_and_reach_functions(client, upload):
+    where = {"headers": {"FilePath": "test/shared-file.txt"}, "params": {"tenant": "demo"}}
+    assert client.put("/file", content=b"from outside", **where).status_code == 200
+    assert client.get("/file", **where).content == b"from outside"
+    upload("shared_file")
+
+    def shared(data):
+        return planner(client, 10, batch("shared_file", data), wait="20s").json()["messageResults"][0]
+
+    assert shared(b"read")["output_data"] == "from outside"
+    assert client.put("/file", content=b"changed", **where).status_code == 200
+    assert shared(b"read")["output_data"] == "changed"
+    assert shared(b"write")["returnValue"] == 0
+    assert client.get("/file", **where).content == b"This is some dummy content"
+    assert shared(b"delete")["returnValue"] == 0
+    assert client.get("/file", **where).status_code == 500
+
+
+def test_shared_files_are_named_by_their_header_and_stay_where_they_belong(client):
+    assert client.put("/file", content=b"x").status_code == 400
+    assert client.get("/file").status_code == 400
+    absent = client.get("/file", headers={"FilePath": "absent"})
+    assert (absent.status_code, absent.text) == (500, "Empty response")
+    for path in ("../outside", "a/../../b", "/etc/passwd", "faasm://../../x"):
+        assert client.put("/file", content=b"x", headers={"FilePath": path}).status_code == 400
+    assert client.get("/file", headers={"FilePath": "etc/hosts"}).status_code == 500
+    other = {"headers": {"FilePath": "mine"}, "params": {"tenant": "demo"}}
+    assert client.put("/file", content=b"secret", **other).status_code == 200
+    assert client.get("/file", headers={"FilePath": "mine"}).status_code == 500
+
+
+def test_python_sources_are_shared_files_of_their_user(client):
+    assert client.put("/p/demo/hello", content=b"print('hello')").status_code == 200
+    path = {"FilePath": "pyfuncs/demo/hello/function.py"}
+    assert client.get("/file", headers=path, params={"tenant": "demo"}).content == b"print('hello')"
+    assert client.put(f"/p/{'u' * 300}/hello", content=b"x").status_code == 400
+    assert client.put("/s/a%20b/key", content=b"x").status_code == 400

@@ -2,12 +2,16 @@
 
 =====================  ================================================================================
 ``PUT /f/USER/FUNC``   load a function; the next call runs it
+``PUT /p/USER/FUNC``   store Python source for the Python runtime function
 ``PUT /s/USER/KEY``    set a state value and push it; ``GET`` reads it
+``PUT /file``          store a shared file, named by the header ``FilePath``; ``GET`` reads it
 ``GET /ping``          ``PONG``
 =====================  ================================================================================
 
-A user is a tenant.  Mounted only where the operator allows uploads; a function gets what of the Faasm
-interface the operator grants to uploads.  Everything is size-limited, and the gateway's token rule applies.
+A user is a tenant; a shared file is its tenant's own (``?tenant=``, the token's, or the default one), where
+the reference shares it with everybody.  Mounted only where the operator allows uploads; a function gets what
+of the Faasm interface the operator grants to uploads.  Everything is size-limited, and the gateway's token
+rule applies.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ from starlette.routing import Route
 
 from guesthouse.engine import read
 from guesthouse.interfaces.faasm import interface
+from guesthouse.manifest import valid_name
+from guesthouse.resources.files import FileError, FileTrees, Tree
+from guesthouse.server.answers import BadRequest
 from guesthouse.server.api import read_body
 from guesthouse.server.faasm.planner import PlannerApi
 from guesthouse.server.shelf import Shelf
@@ -46,6 +53,9 @@ class FaasmUploads:
         return [
             Route("/ping", self.ping),
             Route("/f/{user}/{name}", self.put_function, methods=["PUT"]),
+            Route("/p/{user}/{name}", self.put_python, methods=["PUT"]),
+            Route("/file", self.put_file, methods=["PUT"]),
+            Route("/file", self.get_file, methods=["GET"]),
             Route("/s/{user}/{name:path}", self.put_state, methods=["PUT"]),
             Route("/s/{user}/{name:path}", self.get_state, methods=["GET"]),
         ]
@@ -89,12 +99,55 @@ class FaasmUploads:
             return PlainTextResponse("no such value", 404)
         return Response(value, media_type="application/octet-stream")
 
+    async def put_python(self, request: Request) -> Response:
+        """Answer ``PUT /p/USER/FUNC``."""
+        user, name = self._target(request)
+        source = await read_body(request, self.most)
+        await run_in_threadpool(self._tree(user).put, f"pyfuncs/{user}/{name}/function.py", source)
+        return PlainTextResponse("Python function upload complete")
+
+    async def put_file(self, request: Request) -> Response:
+        """Answer ``PUT /file``.
+
+        Raises:
+            BadRequest: the path leaves the shared files.
+        """
+        path = request.headers.get("FilePath")
+        if not path:
+            return PlainTextResponse("Missing header FilePath", 400)
+        data = await read_body(request, self.most)
+        try:
+            await run_in_threadpool(self._tree(self.planner.api.tenant(request)).put, path, data)
+        except FileError as error:
+            raise BadRequest(str(error)) from None
+        return PlainTextResponse("Shared file upload complete")
+
+    async def get_file(self, request: Request) -> Response:
+        """Answer ``GET /file``; a file that is empty or does not exist is 500, as in the reference."""
+        path = request.headers.get("FilePath")
+        if not path:
+            return PlainTextResponse("Missing header FilePath", 400)
+        data = await run_in_threadpool(self._tree(self.planner.api.tenant(request)).get, path)
+        if not data:
+            return PlainTextResponse("Empty response", 500)
+        return Response(data, media_type="application/octet-stream")
+
+    def _tree(self, tenant: str) -> Tree:
+        trees: FileTrees = self.host.service("files")
+        try:
+            return trees.tree(tenant)
+        except OSError as error:
+            raise BadRequest(f"user {tenant[:80]!r} cannot have files: {error.strerror}") from None
+
     def _target(self, request: Request) -> tuple[str, str]:
         """Return user and name out of a request's path.
 
         Raises:
             NotFound: its token is another tenant's.
+            BadRequest: no tenant can have that name.
         """
         user, name = request.path_params["user"], request.path_params["name"]
         self.planner.permit(request, user)
+        if not valid_name(user):
+            raise BadRequest(f"{user[:80]!r} cannot be a user: no space, slash or @, at most 200 characters")
         return user, name
