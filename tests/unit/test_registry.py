@@ -289,3 +289,21 @@ def test_third_parties_come_in_through_entry_points(monkeypatch, caplog):
     assert [c.name for c in registry] == ["third.one", "third.two", "third.three", "third.four"]
     assert registry.is_always("third.four") and not registry.is_always("third.one")
     assert "broken package" in caplog.text
+
+
+def test_an_installed_package_is_found(tmp_path, monkeypatch):
+    (tmp_path / "third_party.py").write_text(
+        "import guesthouse\n"
+        "def double(call, n: int) -> int:\n"
+        "    'Double it.'\n"
+        "    return 2 * n\n"
+        "caps = guesthouse.capability('third.double', double)\n"
+    )
+    metadata = tmp_path / "third_party-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\ndouble = third_party:caps\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry = Registry().discover()
+    assert registry["third.double"].functions[0].summary == "Double it."
+    assert "third.double" in registry.expand(["third"])
