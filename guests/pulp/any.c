@@ -41,9 +41,11 @@ static const struct entry {
 #ifdef ALL
     PLAIN(ws_register), PLAIN(ws_send), PLAIN(ws_close),
     PLAIN(sse_register), PLAIN(sse_emit), {"sse_has_subscribers", (void *)sse_has_subscribers, NUMBER},
+#endif
     GIVES(sqlite_exec), GIVES(sqlite_query),
     GIVES(fs_read), PLAIN(fs_write), PLAIN(fs_delete), GIVES(fs_list), GIVES(fs_stat), PLAIN(fs_rename),
     PLAIN(fs_remove_all), PLAIN(fs_mkdir_all), PLAIN(fs_chmod), GIVES(fs_create_temp), GIVES(fs_mkdir_temp),
+#ifdef ALL
     GIVES(jwt_sign), GIVES(jwt_verify),
     GIVES(udp_listen), GIVES(udp_send), PLAIN(udp_close),
     PLAIN(workers_submit), PLAIN(workers_submit_fire), GIVES(workers_result), PLAIN(workers_cancel),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from guesthouse.capabilities import Capability, Hooks
 from guesthouse.interfaces.pulp.extension import Extension
 from guesthouse.interfaces.pulp.extensions.entropy import Entropy
+from guesthouse.interfaces.pulp.extensions.files import Files
 from guesthouse.interfaces.pulp.extensions.greet import Greet
 from guesthouse.interfaces.pulp.extensions.jwt import JWT
 from guesthouse.interfaces.pulp.extensions.process import Process
 from guesthouse.interfaces.pulp.extensions.pty import PTY
 from guesthouse.interfaces.pulp.extensions.s3 import S3
+from guesthouse.interfaces.pulp.extensions.sqlite import SQLite
 from guesthouse.interfaces.pulp.http.inbound import HTTPInbound
 from guesthouse.interfaces.pulp.http.outbound import HTTPOutbound
 from guesthouse.interfaces.pulp.http.server import LoopThread
@@ -37,7 +39,7 @@ class Catalogue:
         self.http = HTTPInbound(self.threads, self.fetch.splice)
         self.sibling = Sibling()
         self.gated: tuple[Extension, ...] = (
-            self.http, self.fetch, Entropy(), Greet(), JWT(), Process(), PTY(), S3(),
+            self.http, self.fetch, Files(), SQLite(), Entropy(), Greet(), JWT(), Process(), PTY(), S3(),
         )  # fmt: skip
 
     @property

@@ -22,6 +22,7 @@ from guesthouse.engine import Constant, Exit, HostFunction, OutOfBounds
 from guesthouse.errors import CallError
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.codec import DecodeError, EncodeError
+from guesthouse.interfaces.pulp.storage import cell_directory
 from guesthouse.interfaces.pulp.structs import Message
 from guesthouse.observe import log
 
@@ -75,6 +76,19 @@ class Environment:
     storage_root: Path = field(default_factory=lambda: Path("data"))
     settings: Mapping[str, str] = field(default_factory=dict)
     emit: Callable[[Event], Posted] = lambda _event: Posted.GONE
+
+    def directory_of(self, cell: Cell) -> Path:
+        """Return the directory of a cell's files, made if it is not there.
+
+        Raises:
+            ValueError: the cell's name cannot name a directory.
+            OSError: it cannot be made.
+        """
+        if cell.spec.storage is not None:
+            path = self.storage_root / cell.spec.storage
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return path
+        return cell_directory(self.storage_root, cell.name)
 
 
 class Refused(Exception):

@@ -33,6 +33,7 @@ class CellSpec:
         timeout: budget of one entry into the guest, in seconds.
         cell_id: routing id; the name by default (spec/pulp.md 5.8).
         instances: stateless copies that serve requests.
+        storage: directory of its files below the storage root, where it is not the name (spec 5.8).
     """
 
     name: str
@@ -48,6 +49,7 @@ class CellSpec:
     timeout: float = DEFAULT_CALL_TIMEOUT_MS / 1000
     cell_id: str = ""
     instances: int = 1
+    storage: Path | None = None
 
     @property
     def id(self) -> str:
