@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from guesthouse.host import Host
 
 
+#: Ceilings of callers that a guest remembers its limits under.
+_MOST_CEILINGS = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a WASI command ended.
@@ -67,6 +71,7 @@ class Guest:
         self.consumes = None if consumes is None else tuple(consumes)
         self.private = private
         self._variants = variants
+        self._ceilings: dict[int, tuple[Limits, Limits]] = {}
         self.template: Template | None = variants.plain.template
         self.interface = interfaces[0].name
         self.owner: GuestSide = interfaces[0].attach(self)
@@ -199,7 +204,7 @@ class Guest:
         form = self._variants.plain
         if call is not None:
             if call.terms.limits is not None:
-                limits = limits.at_most(call.terms.limits)
+                limits = self._below(call.terms.limits)
             form = self._variants.form(call.capabilities, metered=limits.fuel is not None)
         if form is self._variants.plain:
             template = template or self.template
@@ -220,6 +225,15 @@ class Guest:
         for side in self.sides:
             side.bind(instance, call)
         return instance
+
+    def _below(self, ceiling: Limits) -> Limits:
+        """This guest's limits under a caller's; remembered, as callers keep theirs for life."""
+        known = self._ceilings.get(id(ceiling))
+        if known is None or known[0] is not ceiling:
+            if len(self._ceilings) >= _MOST_CEILINGS:
+                self._ceilings.clear()
+            known = self._ceilings[id(ceiling)] = ceiling, self.limits.at_most(ceiling)
+        return known[1]
 
     def dismiss(self, instance: Instance, call: Call | None) -> None:
         """Release and close an instance; see :class:`guesthouse.interfaces.LoadedGuest`."""
