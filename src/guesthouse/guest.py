@@ -8,7 +8,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guesthouse.calls import Call, Outcome, Result
+from guesthouse.calls import Call, Outcome, Result, Terms
+from guesthouse.calls.crossing import Callee
 from guesthouse.engine import Instance, Module, Template
 from guesthouse.errors import CallError, DeadlineExceeded, LoadError
 from guesthouse.interfaces import Command, GuestSide, Interface
@@ -194,9 +195,17 @@ class Guest:
             interface=interface, amend=amend,
         )  # fmt: skip
 
-    def callee(self, call: Call, name: str, entry: str | None = None) -> Guest:
-        """Return the guest that a call of this guest means by a name; see :meth:`Host.callee`."""
+    def callee(self, name: str, entry: str | None = None) -> Callee:
+        """Return what this guest means by a name; see :meth:`Host.callee`."""
         return self.host.callee(self, name, entry)
+
+    def cross(self, callee: Callee, data: bytes, *, parent: Call | None, wall: float | None = None) -> Result:
+        """Call another guest on this thread; see :class:`guesthouse.interfaces.LoadedGuest`."""
+        guest: Guest = callee.guest
+        return self.host.scheduler.run(
+            guest.name, data, parent=parent, tenant=guest.tenant, entry=callee.entry, wall=wall,
+            capabilities=self.granted, kept=True, terms=Terms(guest),
+        )  # fmt: skip
 
     def open(self, call: Call | None, template: Template | None = None) -> Instance:
         """Open an instance; see :class:`guesthouse.interfaces.LoadedGuest`."""

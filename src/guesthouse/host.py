@@ -405,7 +405,7 @@ class Host:
         """
         if self.instruments.watch_calls:
             self.instruments.emit("call_started", call)
-        target: Guest | None = call.terms.target
+        target: Guest | crossing.Unresolved | None = call.terms.target
         if target is None:
             target = self.guest(call.guest, tenant=call.tenant)
         return target.serve(call)
@@ -414,12 +414,13 @@ class Host:
         if self.instruments.watch_calls:
             self.instruments.emit("call_ended", call, call.result)
 
-    def callee(self, caller: Guest, name: str, entry: str | None = None) -> Guest:
-        """Return the guest that another one means by a name (docs/calls.md).
+    def callee(self, caller: Guest, name: str, entry: str | None = None) -> crossing.Callee:
+        """Return what a guest means by a name (docs/calls.md).
 
         Args:
             caller: who asks.
-            name: a guest of its tenant, or ``tenant:guest`` for another tenant's.
+            name: a guest of its tenant, or ``tenant:guest`` for another tenant's. Without an entry also
+                ``guest/entry``, or the name of an entry that exactly one guest of its tenant provides.
             entry: what is to be called there; ``None`` for the guest's own entry.
 
         Raises:
@@ -427,12 +428,19 @@ class Host:
             NotAllowed: there is one, but the caller's ``consumes`` leaves it out.
         """
         tenant, own = crossing.split(name, caller.tenant)
-        callee = self._guests.get((tenant, own))
-        if callee is None or not crossing.visible(caller, callee, entry):
-            raise NotFound("guest", name)
-        if not crossing.allowed(caller, callee, entry):
+        for guest, part in crossing.parts(own) if entry is None else ((own, entry),):
+            callee = self._guests.get((tenant, guest))
+            if callee is not None and crossing.visible(caller, callee, part):
+                break
+        else:
+            domain = caller.tenant
+            providers = [one for one in self.guests if one.tenant == domain and name in one.provides]
+            if entry is not None or len(providers) != 1:
+                raise NotFound("guest", name)
+            callee, part = providers[0], name
+        if not crossing.allowed(caller, callee, part):
             raise crossing.NotAllowed("guest", name)
-        return callee
+        return crossing.Callee(callee, part)
 
     # -- resources
 

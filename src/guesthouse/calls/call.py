@@ -181,6 +181,11 @@ class Call:
             instance.cancel(self._reason)
 
     @property
+    def awaits(self) -> Call | None:
+        """The call that this one waits for, or runs on its own thread, just now."""
+        return self._awaits
+
+    @property
     def done(self) -> bool:
         """True once the result is there."""
         return self.stage == DONE

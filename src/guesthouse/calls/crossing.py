@@ -8,9 +8,11 @@ interface translates a :class:`Failure` into its own codes.
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
-from guesthouse.calls.results import Result
+from guesthouse.calls.call import Call
+from guesthouse.calls.results import Outcome, Result
 from guesthouse.errors import (
     CallRefused,
     Cancelled,
@@ -26,6 +28,8 @@ from guesthouse.errors import (
 
 #: Stands between a tenant and the name of one of its guests; names themselves may hold ``/`` and ``.``.
 TENANT_SEPARATOR = ":"
+#: Stands between a guest's name and one of its entries, for callers that have one name for both.
+ENTRY_SEPARATOR = "/"
 
 
 class Party(Protocol):
@@ -46,6 +50,37 @@ class Party(Protocol):
     provides: tuple[str, ...]
     consumes: tuple[str, ...] | None
     private: bool
+
+
+class Callee(NamedTuple):
+    """What a name means.
+
+    Attributes:
+        guest: the loaded guest, opaque here.
+        entry: what to call there; ``None`` for its own entry.
+    """
+
+    guest: Any
+    entry: str | None
+
+
+class Unresolved:
+    """Stands in for a callee that was not found, where a call must be made in order to fail.
+
+    Args:
+        error: what the call ends with.
+    """
+
+    def __init__(self, error: NotFound) -> None:
+        self.error = error
+
+    def serve(self, call: Call) -> Outcome:
+        """Fail.
+
+        Raises:
+            NotFound: always.
+        """
+        raise self.error
 
 
 class NotAllowed(NotFound):
@@ -115,6 +150,14 @@ def split(name: str, tenant: str) -> tuple[str, str]:
     """
     before, separator, after = name.partition(TENANT_SEPARATOR)
     return (before, after) if separator else (tenant, name)
+
+
+def parts(name: str) -> Iterator[tuple[str, str | None]]:
+    """Return what a name may mean, the likeliest first: a guest, or ``guest/entry``."""
+    yield name, None
+    guest, separator, entry = name.rpartition(ENTRY_SEPARATOR)
+    if separator and guest and entry:
+        yield guest, entry
 
 
 def visible(caller: Party, callee: Party, entry: str | None) -> bool:

@@ -16,7 +16,8 @@ class CallLimits:
         queued: calls of one tenant that wait for a worker.
         nesting: calls that help each other on one thread's stack; beyond it a waiting call lends its
             worker instead.
-        threads: worker threads, those counted that only wait.
+        threads: worker threads, those counted that only wait; times `nesting` they stay below the number of
+            instances that fit into the pool of the engine.
         stack: stack of one worker thread, in bytes (reserved, not committed).
         stack_reserve: stack that must be left before one more call is nested, in bytes.
         result_age: seconds that a finished call is kept.
@@ -28,8 +29,8 @@ class CallLimits:
     children: int = 16_384
     tree: int = 65_536
     queued: int = 131_072
-    nesting: int = 32
-    threads: int = 256
+    nesting: int = 24
+    threads: int = 160
     stack: int = 64 << 20
     stack_reserve: int = 2 << 20
     result_age: float = 600.0

@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from guesthouse.calls import Call, Outcome
+from guesthouse.calls import Call, Outcome, Result
+from guesthouse.calls.crossing import Callee
 from guesthouse.engine import HostFunction, Instance, Module, ModuleInfo, Template
 from guesthouse.errors import NotFound
 from guesthouse.limits import Limits
@@ -102,17 +103,31 @@ class LoadedGuest(Protocol):
             LoadError: the module cannot be loaded.
         """
 
-    def callee(self, call: Call, name: str, entry: str | None = None) -> LoadedGuest:
-        """Return the guest that a call of this guest means by a name, as it is loaded now.
+    def callee(self, name: str, entry: str | None = None) -> Callee:
+        """Return what this guest means by a name, as it is loaded now.
 
         Args:
-            call: the running call.
-            name: a guest of the same tenant, or ``tenant:guest``.
+            name: a guest of the same tenant, or ``tenant:guest``; without an entry also ``guest/entry``, or
+                an entry that exactly one guest provides.
             entry: what is to be called there; ``None`` for the guest's own entry.
 
         Raises:
             NotFound: there is none that this guest may see (:mod:`guesthouse.calls.crossing`).
             NotAllowed: there is one, but this guest's ``consumes`` leaves it out.
+        """
+
+    def cross(self, callee: Callee, data: bytes, *, parent: Call | None, wall: float | None = None) -> Result:
+        """Call another guest on this thread, with no more capabilities than this one has.
+
+        Args:
+            callee: what :meth:`callee` returned.
+            data: its input.
+            parent: the running call that asks; ``None`` for a guest that runs outside of calls.
+            wall: seconds it may take; the parent's deadline holds in any case.
+
+        Raises:
+            CallRefused: a bound was reached, or the host is shutting down.
+            Cancelled, DeadlineExceeded: the parent was interrupted meanwhile.
         """
 
     def open(self, call: Call | None, template: Template | None = None) -> Instance:

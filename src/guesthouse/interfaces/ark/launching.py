@@ -54,7 +54,9 @@ def create_function(
     if entry is None or module is None:
         return Code.INVALID_ARGUMENTS
     try:
-        version = state.guest if source == OWN_MODULE else state.guest.callee(call, module, entry or None)
+        version = state.guest
+        if source == NAMED_MODULE:
+            version, entry = state.guest.callee(module, entry or None)
         fits = version.owner.accepts(entry or None)
     except NotFound:
         return Code.NOT_FOUND

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from guesthouse.calls import Call, Result
+from guesthouse.calls import Call, Result, Terms
+from guesthouse.calls.crossing import Unresolved
+from guesthouse.calls.terms import PLAIN
 from guesthouse.engine import HostFunction
-from guesthouse.errors import CallError, CallRefused, OutputLimit, Trap
+from guesthouse.errors import CallError, CallRefused, NotFound, OutputLimit, Trap
 from guesthouse.interfaces.faasm.io import text_at
 from guesthouse.interfaces.faasm.message import Message, message_of, output_of
 from guesthouse.interfaces.faasm.rows import CHAIN, row
@@ -16,13 +18,20 @@ MOST_UNCOLLECTED = 256 << 20
 
 def chain_name(call: Call, name: int, data: int, length: int) -> int:
     """Start another function of the same user with a copy of the input; return the call's id."""
-    guest = text_at(call.instance, name).decode(errors="replace")
-    return _chain(call, guest, data, length, message_of(call).child())
+    wanted = text_at(call.instance, name).decode(errors="replace")
+    guest = session_of(call).guest
+    try:
+        target, entry = guest.callee(wanted)
+    except NotFound as error:  # known when it is awaited, as an unknown function always is
+        return _chain(call, wanted, data, length, message_of(call).child(), None, Terms(Unresolved(error)))
+    terms = Terms(target)
+    return _chain(call, target.name, data, length, message_of(call).child(), entry, terms, target.tenant)
 
 
 def chain_pointer(call: Call, index: int, data: int, length: int) -> int:
     """Start a function of this module's table, in another instance of the module; return the call's id."""
-    return _chain(call, call.guest, data, length, message_of(call).child(pointer=index))
+    own = Terms(session_of(call).guest)
+    return _chain(call, call.guest, data, length, message_of(call).child(pointer=index), terms=own)
 
 
 def chain_python(call: Call, entry: int, data: int, length: int) -> int:
@@ -55,7 +64,16 @@ def await_call_output(call: Call, call_id: int, first: int, second: int) -> int:
     return code
 
 
-def _chain(call: Call, guest: str, data: int, length: int, message: Message) -> int:
+def _chain(
+    call: Call,
+    guest: str,
+    data: int,
+    length: int,
+    message: Message,
+    entry: str | None = None,
+    terms: Terms = PLAIN,
+    tenant: str | None = None,
+) -> int:
     session = session_of(call)
     limits = session.limits
     payload = call.instance.read(data, length) if length else b""
@@ -69,7 +87,10 @@ def _chain(call: Call, guest: str, data: int, length: int, message: Message) -> 
         raise CallRefused("fan_out", limit=limits.fan_out, guest=call.guest)
     if len(session.children) >= session.look_at:
         _bound(session)
-    child = call.scheduler.submit(guest, payload, parent=call, payload=message)
+    child = call.scheduler.submit(
+        guest, payload, parent=call, tenant=tenant, entry=entry, payload=message, terms=terms,
+        capabilities=session.guest.granted,
+    )  # fmt: skip
     session.children[child.id] = child
     return child.id
 

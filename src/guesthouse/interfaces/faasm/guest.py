@@ -69,7 +69,7 @@ class FaasmSide(GuestSide):
             return
         if self._state is not None:
             state.bind(instance, self._state)
-        session = call.scratch[SESSION] = Session(self.settings, self.guest.limits, self._files)
+        session = call.scratch[SESSION] = Session(self.settings, self.guest, self._files)
         message = message_of(call)
         if self._prints or message.cmdline:
             call.scratch[Command] = self._command(message.cmdline, session)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from guesthouse.interfaces.faasm.settings import Settings
-from guesthouse.limits import Limits
 
 if TYPE_CHECKING:
     from guesthouse.calls import Call
+    from guesthouse.interfaces.contract import LoadedGuest
     from guesthouse.interfaces.faasm.files import FileView
     from guesthouse.interfaces.faasm.shared import Section
 
@@ -21,6 +21,7 @@ class Session:
 
     Attributes:
         settings: the function's settings.
+        guest: the function.
         limits: what each of its calls may use.
         children: the calls this one chained, by id; they keep their results for as long as it runs.
         printed: what was printed so far, if that is captured.
@@ -30,10 +31,11 @@ class Session:
         section: the critical section that this call has used.
     """
 
-    __slots__ = ("children", "files", "kept", "limits", "look_at", "printed", "section", "settings")
+    __slots__ = ("children", "files", "guest", "kept", "limits", "look_at", "printed", "section", "settings")
 
-    def __init__(self, settings: Settings, limits: Limits, files: FileView | None = None) -> None:
-        self.settings, self.limits, self.files = settings, limits, files
+    def __init__(self, settings: Settings, guest: LoadedGuest, files: FileView | None = None) -> None:
+        self.settings, self.guest, self.files = settings, guest, files
+        self.limits = guest.limits
         self.children: dict[int, Call] = {}
         self.look_at = 64
         self.printed: list[bytes] = []

@@ -36,6 +36,15 @@ class GrafosSide(GuestSide):
         self._open: dict[Instance, Side] = {}
         self.children: dict[bytes, LoadedGuest] = {}
 
+    def accepts(self, entry: str | None) -> bool:
+        """Say whether a call may name an entry: of the tasklet type, or without parameters.
+
+        Raises:
+            NotFound: no function of that name is exported.
+        """
+        item = self.guest.info.exports.get(entry) if entry is not None else None
+        return super().accepts(entry) or (item is not None and (item.params, item.results) == ENTRY_TYPE)
+
     def bind(self, instance: Instance, call: Call | None) -> None:
         """Attach the tenant's leases to an instance; its memory window is opened by fbmu_hello."""
         side = Side(self._fabric, self.guest.tenant, self)

@@ -17,6 +17,7 @@ from guesthouse.errors import (
     DeadlineExceeded,
     LoadError,
     MemoryLimit,
+    NotFound,
     OutOfFuel,
     OutputLimit,
 )
@@ -31,6 +32,8 @@ REQUEST = struct.Struct("<8I2Q2I")
 RESULT = struct.Struct("<iIQII")
 
 DEFAULT_ENTRY = "tasklet_run"
+#: How a module begins; what begins otherwise is the name of a registered guest.
+MAGIC = b"\0asm"
 DEFAULT_FUEL = 500_000
 DEFAULT_MEMORY = 32 << 20
 DEFAULT_DEADLINE_MS = 30_000
@@ -125,6 +128,8 @@ def run_tasklet(side: Side, call: Call, wasm: bytes, entry: bytes, data: bytes, 
     """
     if sum(isinstance(ancestor.terms, TaskletTerms) for ancestor in _line(call)) >= MOST_DEPTH:
         raise LeaseError(CAPACITY_EXCEEDED, f"tasklets nest {MOST_DEPTH} deep at most", resource="tasklet")
+    if not wasm.startswith(MAGIC):
+        return _run_registered(side, call, wasm, entry, data, limits)
     try:
         child = _child(side, wasm)
     except LoadError:
@@ -140,6 +145,33 @@ def run_tasklet(side: Side, call: Call, wasm: bytes, entry: bytes, data: bytes, 
             wall=limits.wall,
             payload=Command(stdin=data) if name == "_start" else Tasklet(name, limits.output),
             terms=TaskletTerms(target=child, limits=limits),
+        )
+    except CallRefused as refused:
+        raise LeaseError(CAPACITY_EXCEEDED, str(refused), resource="tasklet") from None
+    return _ended(result, limits)
+
+
+def _run_registered(side: Side, call: Call, name: bytes, entry: bytes, data: bytes, limits: Limits) -> Ended:
+    """Call a guest of any interface by its registered name, as if it were a tasklet (docs/calls.md)."""
+    program = side.program.guest
+    try:
+        found = program.callee(name.decode(), entry.decode() or None)
+        if not found.guest.owner.accepts(found.entry):
+            return Ended(NO_ENTRY)
+    except (NotFound, UnicodeDecodeError) as error:
+        unknown = isinstance(error, NotFound) and error.what != "guest"
+        return Ended(NO_ENTRY if unknown else BAD_MODULE)
+    try:
+        result = call.scheduler.run(
+            found.guest.name,
+            data,
+            parent=call,
+            tenant=found.guest.tenant,
+            entry=found.entry,
+            wall=limits.wall,
+            capabilities=program.granted,
+            kept=True,
+            terms=TaskletTerms(target=found.guest, limits=limits),
         )
     except CallRefused as refused:
         raise LeaseError(CAPACITY_EXCEEDED, str(refused), resource="tasklet") from None

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guesthouse.calls import Call, Outcome
-from guesthouse.errors import NotFound
+from guesthouse.errors import CallRefused, NotFound
 from guesthouse.interfaces.contract import GuestSide, LoadedGuest
 from guesthouse.interfaces.pulp.errors import CellFailed
 from guesthouse.interfaces.pulp.imports import IMPORTS
 from guesthouse.interfaces.pulp.loading import REQUIRED_EXPORTS, check_exports
 from guesthouse.interfaces.pulp.structs import Envelope
+from guesthouse.interfaces.pulp.turns import current_chain
 
 if TYPE_CHECKING:
     from guesthouse.engine import ModuleInfo
+    from guesthouse.interfaces.pulp.cell import Cell
     from guesthouse.interfaces.pulp.resident import Residence, Resident
 
 
@@ -57,8 +59,10 @@ class PulpSide(GuestSide):
         Raises:
             CallError: the call ended without a result.
         """
-        assert self._resident is not None
-        cell = self._resident.cell()
+        self._refuse_cycle(call)
+        cell = self.cell()
+        chain = current_chain()
+        outer, chain.call = chain.call, call
         timeout = None if not call.deadline else max(0.0, (call.deadline - time.monotonic_ns()) / 1e9)
         try:
             if call.entry is None:
@@ -67,6 +71,32 @@ class PulpSide(GuestSide):
             return Outcome(0, cell.call(call.entry, call.input, timeout=timeout, check=call.check) or b"")
         except CellFailed as error:
             return Outcome(error.code, error.detail.encode())
+        finally:
+            chain.call = outer
+
+    def cell(self) -> Cell:
+        """Return the live cell, booted if need be.
+
+        Raises:
+            Error: it failed to boot, or is not running any more.
+        """
+        assert self._resident is not None
+        return self._resident.cell()
+
+    def _refuse_cycle(self, call: Call) -> None:
+        """Refuse a call that this cell itself waits for, through guests of other interfaces.
+
+        Among cells the turns see it (`turns`); a call that comes back through other guests may arrive on
+        another thread.
+
+        Raises:
+            CallRefused: ``cycle``.
+        """
+        below, above = call, call.parent
+        while above is not None and above.awaits is below:
+            if above.guest == self.guest.name and above.tenant == self.guest.tenant:
+                raise CallRefused("cycle", guest=self.guest.name)
+            below, above = above, above.parent
 
     def close(self) -> None:
         """Shut the cell down."""

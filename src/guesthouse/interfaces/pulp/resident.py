@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guesthouse.calls.crossing import NotAllowed
 from guesthouse.engine import Constant
-from guesthouse.errors import LoadError, NotFound
+from guesthouse.errors import DeadlineExceeded, LoadError, NotFound
+from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.cell import Cell
-from guesthouse.interfaces.pulp.extension import Environment, Event, Posted
+from guesthouse.interfaces.pulp.extension import Environment, Event, Posted, Refused
 from guesthouse.interfaces.pulp.loading import LoadedCell
 from guesthouse.interfaces.pulp.spec import CellSpec
+from guesthouse.interfaces.pulp.turns import current_chain
 from guesthouse.interfaces.pulp.unit import State, Unit
 
 if TYPE_CHECKING:
+    from guesthouse.calls.crossing import Callee
     from guesthouse.capabilities import Capability
     from guesthouse.engine import Instance, Template
     from guesthouse.interfaces.contract import LoadedGuest
@@ -42,16 +47,42 @@ class _Hosted(LoadedCell):
         self.guest.dismiss(instance, None)
 
 
+class Neighbour:
+    """A guest of another interface, as a cell calls it.
+
+    Args:
+        caller: the guest that the cell is.
+        callee: whom it calls.
+    """
+
+    def __init__(self, caller: LoadedGuest, callee: Callee) -> None:
+        self._caller, self._callee = caller, callee
+
+    def call(self, name: str, args: bytes = b"", *, check: Callable[[], object] | None = None) -> bytes:
+        """Call it on this thread; its deadline is that of the cell's own entry.
+
+        Raises:
+            GuestFailed: it returned a code other than 0.
+            CallError: it ended without a result.
+        """
+        chain = current_chain()
+        wall = (chain.deadline - time.monotonic_ns()) / 1e9 if chain.deadline else None
+        if wall is not None and wall <= 0:
+            raise DeadlineExceeded(guest=self._caller.name)
+        return self._caller.cross(self._callee, args, parent=chain.call, wall=wall).unwrap()
+
+
 class Resident:
     """One hosted cell; booted on first use, or at once when events may come for it.
 
     Args:
+        guest: what the host loaded.
         unit: the cell under supervision.
         eventful: whether capabilities bring it events.
     """
 
-    def __init__(self, unit: Unit, tenant: str, *, eventful: bool) -> None:
-        self.unit, self.tenant, self.eventful = unit, tenant, eventful
+    def __init__(self, guest: LoadedGuest, unit: Unit, *, eventful: bool) -> None:
+        self.guest, self.unit, self.eventful = guest, unit, eventful
         self._booting = threading.Lock()
 
     def boot(self) -> None:
@@ -124,7 +155,7 @@ class Residence:
         object.__setattr__(loaded, "guest", guest)
         unit = Unit(spec, lambda _: Cell(loaded, tenant=guest.tenant, services=self), self._finalize)
         eventful = any(name in guest.granted for name in self.catalogue.eventful)
-        resident = Resident(unit, guest.tenant, eventful=eventful)
+        resident = Resident(guest, unit, eventful=eventful)
         with self._lock:
             self._residents[spec.id] = resident
         if eventful:
@@ -143,12 +174,23 @@ class Residence:
         resident = self._residents.get(event.cell_id)
         return resident.unit.post(event) if resident is not None else Posted.GONE
 
-    def sibling(self, caller: Cell, target: str, function: str) -> Cell | None:
-        """Return a cell of the caller's tenant by its name."""
-        for resident in list(self._residents.values()):
-            if resident.tenant == caller.tenant and resident.unit.spec.name == target:
-                return resident.cell()
-        return None
+    def sibling(self, caller: Cell, target: str, function: str) -> Cell | Neighbour | None:
+        """Return whom a cell means by a name: another cell, or a guest of any other interface.
+
+        Raises:
+            Refused: code 11, the caller's ``consumes`` leaves it out.
+        """
+        own = self._residents.get(caller.id)
+        if own is None:
+            return None
+        try:
+            found = own.guest.callee(target, function)
+        except NotAllowed as error:
+            raise Refused(memory.DENIED, str(error)) from None
+        except NotFound:
+            return None
+        side = found.guest.owner
+        return side.cell() if hasattr(side, "cell") else Neighbour(own.guest, found)
 
     def application_cell(
         self, caller: Cell, application: str, instance: str, target: str, function: str

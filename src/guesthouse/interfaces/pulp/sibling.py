@@ -6,6 +6,7 @@ decided by a `Directory`; who waits for whom by `guesthouse.interfaces.pulp.turn
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from guesthouse.engine import HostFunction
@@ -21,10 +22,19 @@ if TYPE_CHECKING:
     from guesthouse.interfaces.pulp.spec import CellSpec
 
 
+class Target(Protocol):
+    """Who can be called: a cell, or a guest that stands in for one."""
+
+    def call(
+        self, name: str, args: bytes = b"", *, check: Callable[[], object] | None = None
+    ) -> bytes | None:
+        """Call a function; raises `CallError`."""
+
+
 class Directory(Protocol):
     """Which cells there are, and who may call whom; the ``services`` of a `Cell`."""
 
-    def sibling(self, caller: Cell, target: str, function: str) -> Cell | None:
+    def sibling(self, caller: Cell, target: str, function: str) -> Target | None:
         """Return the target, or ``None`` when no running cell has that address.
 
         Raises:
@@ -103,7 +113,7 @@ class Sibling(Extension):
         ]
         application, instance, target, function = (_text(part) for part in parts[:4])
         directory: Directory | None = call.cell.services
-        found = None
+        found: Target | None = None
         if directory is not None:
             found = directory.application_cell(call.cell, application, instance, target, function)
         return _enter(call, found, f"{application}/{target}", function, parts[4], pointer_out, length_out)
@@ -111,7 +121,7 @@ class Sibling(Extension):
 
 def _enter(
     call: CellCall,
-    target: Cell | None,
+    target: Target | None,
     name: str,
     function: str,
     args: bytes,

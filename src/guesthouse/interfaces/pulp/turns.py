@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from guesthouse.errors import CallError
 
@@ -48,13 +49,15 @@ class Chain:
     Attributes:
         wanted: the turn it waits for.
         deadline: when the innermost entry must be over, in monotonic nanoseconds; 0 outside of cells.
+        call: the call of the host that brought it into the innermost cell; ``None`` for events.
     """
 
-    __slots__ = ("deadline", "wanted")
+    __slots__ = ("call", "deadline", "wanted")
 
     def __init__(self) -> None:
         self.wanted: Turn | None = None
         self.deadline = 0
+        self.call: Any = None
 
 
 class _Waiter:
