@@ -13,27 +13,22 @@ promises (DESIGN section 4):
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import weakref
 from collections.abc import Callable
-from time import monotonic, monotonic_ns
+from time import monotonic
 from typing import Any
 
 from guesthouse.calls import graph
 from guesthouse.calls.admission import CLOSED, DRAINING, Admission
-from guesthouse.calls.call import DONE, PENDING, RUNNING, Call, Runner
+from guesthouse.calls.call import Call, Runner
 from guesthouse.calls.futures import CallFuture
 from guesthouse.calls.limits import CallLimits
 from guesthouse.calls.results import Result
+from guesthouse.calls.running import Running
 from guesthouse.calls.terms import PLAIN, Terms
-from guesthouse.calls.waiting import bounds, release
-from guesthouse.calls.waking import Bell, stack_left
-from guesthouse.calls.workers import Workers
-from guesthouse.errors import CallRefused, Cancelled, DeadlineExceeded, NotFound
-
-#: How long a guest may poll a call that has not started before its worker's place is lent.
-_POLL_NS = 1_000_000
+from guesthouse.calls.waiting import Waiting
+from guesthouse.errors import NotFound
 
 
 class Scheduler:
@@ -62,20 +57,8 @@ class Scheduler:
         self.limits = limits or CallLimits()
         self._calls = Admission(self.limits, tenant, node, node_bits)
         self._lock = self._calls.lock
-        self._runner = runner
-        self._on_end = on_end
-        self._bell = Bell()
-        # The workers must not keep the scheduler alive, or nobody could ever drop it without closing it.
-        me = weakref.ref(self)
-        self._workers = Workers(
-            workers or os.cpu_count() or 1,
-            self.limits,
-            self._bell,
-            lambda: _step(me),
-            self._calls.queue.__len__,
-            self._lock,
-        )
-        weakref.finalize(self, Workers.close, self._workers)
+        self._running = Running(runner, self._calls, workers, on_end)
+        self._waiting = Waiting(self._running)
         _OPEN_SCHEDULERS.add(self)
 
     # -- making calls ---------------------------------------------------------------------------------
@@ -115,7 +98,7 @@ class Scheduler:
             self, guest, input, parent, tenant, entry, wall, capabilities, payload, linked, True, True, terms
         )
         # A guest usually waits for its child soon and then runs it itself: leave it the first chance.
-        self._announce(urgent=parent is None or terms.urgent)
+        self._running.announce(urgent=parent is None or terms.urgent)
         return call
 
     def run(
@@ -141,28 +124,22 @@ class Scheduler:
             CallRefused: a bound was reached, or the scheduler is closed.
             Cancelled, DeadlineExceeded: the *parent* was interrupted meanwhile.
         """
-        here = parent is None or self._nestable(parent)
+        here = parent is None or self._running.nestable(parent)
         call = self._calls.admit(
             self, guest, input, parent, tenant, entry, wall, capabilities, payload, linked, kept, not here,
             terms,
         )  # fmt: skip
         if not here:
-            self._announce(urgent=True)
+            self._running.announce(urgent=True)
             return self.wait(call, waiter=parent)
         if parent is None:
-            return self._execute(call)
+            return self._running.execute(call)
         call.nesting = parent.nesting + 1
         parent._awaits = call
-        result = self._execute(call)
+        result = self._running.execute(call)
         parent._awaits = None
         parent.check()
         return result
-
-    def _announce(self, urgent: bool) -> None:
-        """See to it that a worker comes for what was queued."""
-        with self._lock:
-            self._workers.provide()
-        self._bell.add(urgent)
 
     # -- waiting --------------------------------------------------------------------------------------
 
@@ -184,181 +161,14 @@ class Scheduler:
         found = call if isinstance(call, Call) else self._calls.find(call)
         if found is None:
             raise NotFound("call", str(call))
-        if waiter is None:
-            if found.stage != DONE:
-                self._block(found, timeout, None)
-        else:
-            waiter._awaits = found
-            try:
-                if found.stage == PENDING and self._nestable(waiter) and self._claim(found):
-                    found.nesting = waiter.nesting + 1
-                    self._execute(found)
-                elif found.stage != DONE:
-                    self._refuse_cycle(found, waiter)
-                    self._block(found, timeout, waiter)
-            finally:
-                waiter._awaits = None
-            waiter.check()
-        result = found.result
-        assert result is not None
-        return result
+        return self._waiting.wait(found, timeout, waiter)
 
     def poll(self, call: Call, waiter: Call | None = None) -> bool:
         """Tell whether a call is done, without blocking.
 
         Guests may spin on this.  A waiter that polls a call which does not get a worker lends its own.
         """
-        if (
-            call.stage == PENDING
-            and waiter is not None
-            and not waiter._lending
-            and monotonic_ns() - call.created_ns > _POLL_NS
-        ):
-            with self._lock:
-                if waiter.stage == RUNNING:
-                    waiter._lending = True
-                    self._workers.block(True)
-                    self._workers.provide()
-        return call.stage == DONE
-
-    def _refuse_cycle(self, call: Call, waiter: Call) -> None:
-        """Refuse a wait that can never end.  A call waits for at most one other, so this is exact."""
-        each: Call | None = call
-        while each is not None:
-            if each is waiter:
-                raise CallRefused("cycle", guest=waiter.guest)
-            each = each._awaits
-
-    def _nestable(self, waiter: Call) -> bool:
-        """Whether one more call may run on top of `waiter` on this thread."""
-        limits = self.limits
-        if stack_left() < limits.stack_reserve:
-            return False
-        return waiter.nesting < limits.nesting or self._workers.exhausted
-
-    def _claim(self, call: Call) -> bool:
-        """Take a pending call out of the queue to run or end it here; false when somebody else did."""
-        with self._lock:
-            if call.stage != PENDING or not self._calls.queue.remove(call):
-                return False
-            call.stage = RUNNING
-        self._bell.take()
-        return True
-
-    def _block(self, call: Call, timeout: float | None, waiter: Call | None) -> None:
-        """Sleep until `call` is done."""
-        end = 0 if timeout is None else monotonic_ns() + int(timeout * 1e9)
-        turn = threading.Lock()
-        turn.acquire()
-        lends = waiter is not None and not waiter._lending
-        with self._lock:
-            if not call.enlist(turn):
-                return
-            if waiter is not None:
-                waiter._parked = turn
-            self._workers.block(lends)
-            if self._calls.queue:
-                self._workers.provide()
-        try:
-            while call.stage != DONE:
-                if waiter is not None:
-                    waiter.check()
-                now = monotonic_ns()
-                if end and now >= end:
-                    raise TimeoutError(f"call {call.id} has not ended after {timeout:g} s")
-                if call.stage == PENDING and 0 < call.deadline <= now and self._expire(call):
-                    return
-                until = min(bounds(end, call, waiter), default=0)
-                turn.acquire(timeout=max(until - now, 0) / 1e9 if until else -1)
-        finally:
-            with self._lock:
-                self._workers.unblock(lends)
-                if waiter is not None:
-                    waiter._parked = None
-                call.dismiss(turn)
-
-    # -- running --------------------------------------------------------------------------------------
-
-    def _run_next(self) -> bool:
-        """Run the next pending call on this worker thread; false when there is none."""
-        with self._lock:
-            call = self._calls.queue.pop()
-            if call is None:
-                return False
-            call.stage = RUNNING
-            more = len(self._calls.queue) > 0
-        self._bell.take(more)
-        self._execute(call)
-        return True
-
-    def _execute(self, call: Call) -> Result:
-        """Run a claimed call to its end on this thread."""
-        call.started_ns = monotonic_ns()
-        try:
-            if call._reason is not None or call.deadline:
-                call.check()
-            code, output = self._runner.run(call)
-        except Exception as error:  # noqa: BLE001 - whatever ends a call belongs into its result
-            return self._finish(call, 1, b"", error)
-        except BaseException as error:
-            self._finish(
-                call,
-                1,
-                b"",
-                Cancelled(f"{type(error).__name__} on the caller's thread"),
-            )
-            raise
-        return self._finish(call, code, output, None)
-
-    def _finish(self, call: Call, code: int, output: bytes, error: Exception | None) -> Result:
-        """Store the result, wake whoever waits, and let go of what the call held."""
-        now = monotonic_ns()
-        receipt = call.receipt
-        started = call.started_ns or now
-        receipt.wall_s = (now - started) / 1e9
-        receipt.queued_s = (started - call.created_ns) / 1e9
-        receipt.bytes_in = len(call.input)
-        receipt.bytes_out = len(output)
-        if call.children:
-            receipt.children = call.children = tuple(call.children)
-        result = Result(call.id, code, output, error, receipt, call.guest)
-        observer = call.terms.observer
-        parent = call.parent
-        with self._lock:
-            call.finished_ns = now
-            call.result = result if observer is None else result.without_output()
-            call.stage = DONE
-            del self._calls.live[call.id]
-            if parent is not None:
-                parent.disown(call)
-            if call.kept:
-                self._calls.records.add(call, now)
-            waiters, call._waiters = call._waiters, None
-            orphans = (
-                [child for child in call.live_children.values() if child.linked] if call.live_children else ()
-            )
-            if call._lending:
-                self._workers.unblock(True)
-            call._instance = None
-            future = call._future
-        if waiters:
-            for turn in waiters:
-                release(turn)
-        for child in orphans:
-            self.cancel(child, "its caller has ended")
-        call._scratch = None
-        call.input = b""
-        call.payload = None
-        if observer is not None:
-            observer(result)
-        call.terms = PLAIN
-        if self._on_end is not None:
-            self._on_end(call)
-        if future is not None:
-            future.resolve(result)
-        return result
-
-    # -- ending ---------------------------------------------------------------------------------------
+        return self._waiting.poll(call, waiter)
 
     def cancel(self, call: Call | int, reason: str = "cancelled") -> bool:
         """Cancel a call and everything below it.
@@ -368,35 +178,8 @@ class Scheduler:
         Returns:
             False when the call had already ended or is unknown.
         """
-        top = call if isinstance(call, Call) else self._calls.find(call)
-        if top is None or top.stage == DONE:
-            return False
-        todo = [top]
-        while todo:
-            each = todo.pop()
-            with self._lock:
-                if each.stage == DONE:
-                    continue
-                if each._reason is None:
-                    each._reason = reason
-                if each.live_children:
-                    todo.extend(each.live_children.values())
-                instance = each._instance
-                parked = each._parked
-            if instance is not None:
-                instance.cancel(reason)
-            if parked is not None:
-                release(parked)
-            if each.stage == PENDING and self._claim(each):
-                self._finish(each, 1, b"", Cancelled(reason, guest=each.guest))
-        return True
-
-    def _expire(self, call: Call) -> bool:
-        """End a call that is still queued at its deadline; false when it has just been started."""
-        if not self._claim(call):
-            return False
-        self._finish(call, 1, b"", DeadlineExceeded(guest=call.guest))
-        return True
+        found = call if isinstance(call, Call) else self._calls.find(call)
+        return found is not None and self._running.cancel(found, reason)
 
     # -- looking --------------------------------------------------------------------------------------
 
@@ -444,8 +227,8 @@ class Scheduler:
                 "pending": len(self._calls.queue),
                 "remembered": len(self._calls.records),
                 "remembered_bytes": self._calls.records.weight,
-                "threads": len(self._workers.threads),
-                "active": self._workers.active,
+                "threads": len(self._running.workers.threads),
+                "active": self._running.workers.active,
             }
 
     # -- shutting down --------------------------------------------------------------------------------
@@ -485,7 +268,7 @@ class Scheduler:
             self.cancel(call, "the host is shutting down")
         self.drain(timeout)
         with self._lock:
-            threads = self._workers.close()
+            threads = self._running.workers.close()
             self._calls.records.clear()
         end = monotonic() + timeout
         for thread in threads:
@@ -501,8 +284,3 @@ def _close_all() -> None:
 
 _OPEN_SCHEDULERS: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 atexit.register(_close_all)
-
-
-def _step(scheduler: weakref.ref[Scheduler]) -> bool:
-    alive = scheduler()
-    return alive is not None and alive._run_next()

@@ -73,7 +73,7 @@ cdef extern from *:
 
     static void gh_bell_take(gh_bell *bell, int more) {
         pthread_mutex_lock(&bell->mutex);
-        if (bell->pending > 0) bell->pending--;
+        bell->pending--;    /* may be ahead of the announcement: below zero for a moment */
         if (more && bell->pending > 0) gh_bell_wake(bell);
         pthread_mutex_unlock(&bell->mutex);
     }
@@ -188,6 +188,11 @@ cdef class Bell:
         with nogil:
             result = gh_bell_wait(&self.bell, self.grace, self.patience, retire_ns)
         return result
+
+    @property
+    def pending(self):
+        """How many pieces of work were announced and not claimed."""
+        return self.bell.pending
 
     @property
     def idle(self):
