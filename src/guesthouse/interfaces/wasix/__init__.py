@@ -1,0 +1,1 @@
+"""WASIX: threads, sockets, the message bus and processes on top of WASI, with a pluggable runtime."""
