@@ -16,6 +16,8 @@ cdef extern from *:
     #include <stdint.h>
     #include <stdio.h>
     #include <string.h>
+    #include <linux/futex.h>
+    #include <sys/eventfd.h>
     #include <sys/ioctl.h>
     #include <sys/random.h>
     #include <sys/socket.h>
@@ -55,6 +57,14 @@ cdef extern from *:
         struct timespec t = { ns / 1000000000, ns % 1000000000 };
         return ppoll(fds, n, ns < 0 ? NULL : &t, NULL);
     }
+    static inline long gh_futex_wait(int* word, int value, int64_t ns) {
+        struct timespec t = { ns / 1000000000, ns % 1000000000 };
+        return syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &t, NULL, 0);
+    }
+    static inline long gh_futex_wake(int* word) {
+        return syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    }
+    static inline uint32_t gh_load32(const void* p) { return __atomic_load_n((const uint32_t*)p, __ATOMIC_SEQ_CST); }
     static inline int64_t gh_clock(int id) {
         struct timespec t;
         if (clock_gettime(id, &t)) return -1;
@@ -96,6 +106,12 @@ cdef extern from *:
         short events
         short revents
     int poll_ns "gh_poll"(pollfd*, unsigned long, int64_t) nogil
+    long futex_wait_word "gh_futex_wait"(int*, int, int64_t) nogil
+    long futex_wake_word "gh_futex_wake"(int*) nogil
+    uint32_t load32 "gh_load32"(const void*) nogil
+    int c_pipe2 "pipe2"(int*, int) nogil
+    int c_eventfd "eventfd"(unsigned, int) nogil
+    int EFD_SEMAPHORE, EFD_NONBLOCK, EFD_CLOEXEC
     int64_t clock_ns "gh_clock"(int) nogil
     int64_t clock_res_ns "gh_clock_res"(int) nogil
     int POLLIN, POLLOUT, POLLHUP, POLLERR, POLLNVAL

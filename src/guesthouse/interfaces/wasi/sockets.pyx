@@ -15,7 +15,7 @@ from guesthouse.interfaces.wasi.streams cimport await_host
 
 cdef Desc* _socket(Record* record, uint32_t fd, int* error) noexcept nogil:
     cdef Desc* desc = demand(record, fd, 0, error)
-    if desc != NULL and desc.kind != KIND_SOCKET:
+    if desc != NULL and desc.kind != KIND_SOCKET and desc.kind != KIND_CUSTOM:
         release(desc)
         error[0] = ENOTSOCK_W
         return NULL
@@ -30,6 +30,8 @@ cdef int _accept(Record* record, uint32_t fd, uint32_t flags, uint32_t* number) 
         return error
     if flags & ~<uint32_t>FLAG_NONBLOCK:
         error = EINVAL_W
+    elif desc.kind != KIND_SOCKET:
+        error = ENOTSUP_W
     elif not desc.rights & bit(RIGHT_ACCEPT):
         error = ENOTCAPABLE_W
     while error == SUCCESS:
@@ -86,7 +88,7 @@ cdef int _receive(Record* record, Desc* desc, iovec* parts, int n, uint32_t flag
                 continue
             if error != EAGAIN or not waits:
                 return translate(error)
-            error = await_host(record, desc.fd, POLLIN, -1)
+            error = await_host(record, desc.fd, POLLIN, desc.read_timeout if desc.read_timeout else -1)
             if error:
                 return error
             continue
@@ -143,7 +145,9 @@ cdef int _sock_recv(Record* record, val_t* args) noexcept nogil:
         error = EFAULT_W
     else:
         error = gather(record, args[1].u32, args[2].u32, parts, &n)
-    if error == SUCCESS:
+    if error == SUCCESS and desc.kind == KIND_CUSTOM:
+        error = desc.ops.receive(record, desc, parts, n, args[3].u32, &done, &cut)
+    elif error == SUCCESS:
         error = _receive(record, desc, parts, n, args[3].u32, &done, &cut)
     release(desc)
     if error == SUCCESS:
@@ -160,6 +164,7 @@ cdef int _sock_send(Record* record, val_t* args) noexcept nogil:
     cdef iovec parts[MOST_PARTS]
     cdef msghdr message
     cdef int n = 0, error = 0
+    cdef uint64_t done = 0
     cdef ssize_t count = 0
     cdef Desc* desc = _socket(record, args[0].u32, &error)
     if desc == NULL:
@@ -175,6 +180,11 @@ cdef int _sock_send(Record* record, val_t* args) noexcept nogil:
     memset(&message, 0, sizeof(message))
     message.msg_iov = parts
     message.msg_iovlen = n
+    if error == SUCCESS and desc.kind == KIND_CUSTOM:
+        error = desc.ops.send(record, desc, parts, n, args[3].u32, &done)
+        count = <ssize_t>done
+        release(desc)
+        return error if error else put32(record, args[4].u32, <uint32_t>count)
     while error == SUCCESS:
         count = sendmsg(desc.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
         if count >= 0:
@@ -185,7 +195,7 @@ cdef int _sock_send(Record* record, val_t* args) noexcept nogil:
         elif error != EAGAIN or desc.flags & FLAG_NONBLOCK or args[3].u32 & 1:
             error = translate(error)
         else:
-            error = await_host(record, desc.fd, POLLOUT, -1)
+            error = await_host(record, desc.fd, POLLOUT, desc.write_timeout if desc.write_timeout else -1)
     release(desc)
     return error if error else put32(record, args[4].u32, <uint32_t>count)
 
@@ -203,6 +213,10 @@ cdef int _shutdown(Record* record, uint32_t fd, uint32_t how) noexcept nogil:
         error = EINVAL_W
     elif not desc.rights & bit(RIGHT_SHUTDOWN):
         error = ENOTCAPABLE_W
+    elif desc.kind == KIND_CUSTOM:
+        error = desc.ops.shutdown(record, desc, <int>how)
+    elif desc.object != NULL and filetype_of(desc) == TYPE_DGRAM:
+        error = ENOTSUP_W
     elif c_shutdown(desc.fd, SHUT_RD if how == 1 else SHUT_WR if how == 2 else SHUT_RDWR) < 0:
         error = translate(host_errno())
     release(desc)

@@ -39,8 +39,11 @@ ctypedef struct Listing:
 
 # What a custom descriptor does. All of it runs without the GIL and answers an errno or STOP.
 ctypedef struct Ops:
-    int (*read)(Record* record, Desc* desc, iovec* parts, int n, uint64_t* done) noexcept nogil
-    int (*write)(Record* record, Desc* desc, iovec* parts, int n, uint64_t* done) noexcept nogil
+    # `flags` are riflags; `cut` is set to 1 when a datagram was
+    int (*receive)(Record* record, Desc* desc, iovec* parts, int n, uint32_t flags, uint64_t* done,
+                   uint32_t* cut) noexcept nogil
+    int (*send)(Record* record, Desc* desc, iovec* parts, int n, uint32_t flags, uint64_t* done) noexcept nogil
+    int (*shutdown)(Record* record, Desc* desc, int how) noexcept nogil
     int (*ready)(Record* record, Desc* desc, int writing) noexcept nogil      # 1 ready, 0 not, STOP
     void (*drop)(Desc* desc) noexcept nogil
 
@@ -49,10 +52,10 @@ ctypedef struct Desc:
     int refs
     uint8_t kind
     uint8_t filetype
-    uint8_t borrowed        # the host descriptor belongs to somebody else: not closed, may block
+    uint8_t borrowed        # not ours to close: 1 it may block, 2 it never does
     uint8_t embedded        # part of a `Wasi`: not freed
     uint8_t readonly        # nothing beneath may be changed
-    uint8_t eof
+    uint8_t extra_flags     # fdflagsext of the guest
     uint16_t flags          # fdflags of the guest
     int fd
     uint64_t rights
@@ -63,7 +66,8 @@ ctypedef struct Desc:
     Buffer* buffer          # KIND_CAPTURE
     PyObject* object        # owned: the callable, the owner of `data`, the object behind `ops`
     const Ops* ops
-    void* extra             # of `ops`
+    int64_t read_timeout    # ns, 0 for none; of sockets
+    int64_t write_timeout
     Listing* listing
     const char* preopen     # guest name of a preopened directory, borrowed from its Root
     uint32_t preopen_length
@@ -72,6 +76,12 @@ ctypedef struct Blob:
     const uint8_t* data     # NUL-terminated strings one after the other
     uint32_t size
     uint32_t count
+
+# A thread that waits on a futex (WASIX).
+ctypedef struct Waiter:
+    Waiter* following
+    uint32_t address
+    int woken
 
 ctypedef struct Wasi:
     pthread_mutex_t lock
@@ -87,8 +97,7 @@ ctypedef struct Wasi:
     Blob env
     int64_t realtime_shift
     int ended               # set when the whole process is to stop
-    int cwd_length
-    char cwd[4096]
+    Waiter* waiters
 
 # The WASI state of one thread of a process.
 ctypedef struct Task:
@@ -155,4 +164,5 @@ cdef class Process:
 cdef class Context(Attachment):
     cdef Task task
     cdef readonly Process process
+    cdef public object thread       # whatever an interface keeps for this thread
     cdef object hook

@@ -45,6 +45,7 @@ class Process:
 
 class Context(Attachment):
     process: Process
+    thread: Any
     def __init__(
         self, process: Process, tid: int = 0, idle: Callable[[int], object] | None = None
     ) -> None: ...

@@ -41,7 +41,7 @@ cdef int await_host(Record* record, int fd, short events, int64_t timeout) noexc
 cdef int _read_host(Record* record, Desc* desc, iovec* parts, int n, uint64_t* done) noexcept nogil:
     cdef ssize_t count
     cdef int error
-    if desc.borrowed and not desc.flags & FLAG_NONBLOCK:
+    if desc.borrowed == 1 and not desc.flags & FLAG_NONBLOCK:
         error = await_host(record, desc.fd, POLLIN, -1)     # a shared descriptor may be a blocking one
         if error:
             return error
@@ -55,7 +55,7 @@ cdef int _read_host(Record* record, Desc* desc, iovec* parts, int n, uint64_t* d
             continue
         if error != EAGAIN or desc.flags & FLAG_NONBLOCK:
             return translate(error)
-        error = await_host(record, desc.fd, POLLIN, -1)
+        error = await_host(record, desc.fd, POLLIN, desc.read_timeout if desc.read_timeout else -1)
         if error:
             return error
 
@@ -68,14 +68,14 @@ cdef int _write_host(Record* record, Desc* desc, iovec* parts, int n, uint64_t* 
     cdef uint8_t* at
     done[0] = 0
     while index < n:
-        if desc.borrowed and not desc.flags & FLAG_NONBLOCK:
+        if desc.borrowed == 1 and not desc.flags & FLAG_NONBLOCK:
             error = await_host(record, desc.fd, POLLOUT, -1)
             if error:
                 return error
         length = parts[index].iov_len
-        if desc.borrowed and length > 4096:
+        if desc.borrowed == 1 and length > 4096:
             length = 4096           # what a pipe that polls writable takes without blocking
-        if length == parts[index].iov_len and n - index > 1 and not desc.borrowed:
+        if length == parts[index].iov_len and n - index > 1 and desc.borrowed != 1:
             count = writev(desc.fd, parts + index, n - index)
         else:
             count = c_write(desc.fd, parts[index].iov_base, length)
@@ -84,10 +84,10 @@ cdef int _write_host(Record* record, Desc* desc, iovec* parts, int n, uint64_t* 
             if error == EINTR:
                 continue
             if error == EAGAIN and not desc.flags & FLAG_NONBLOCK:
-                error = await_host(record, desc.fd, POLLOUT, -1)
+                error = await_host(record, desc.fd, POLLOUT, desc.write_timeout if desc.write_timeout else -1)
                 if error == SUCCESS:
                     continue
-                return error
+                return SUCCESS if done[0] and error != STOP else error
             return SUCCESS if done[0] else translate(error)
         done[0] += <uint64_t>count
         while index < n and <size_t>count >= parts[index].iov_len:
@@ -132,9 +132,10 @@ cdef int _call_python(Record* record, Desc* desc, iovec* parts, int n, uint64_t*
 
 cdef int read_parts(Record* record, Desc* desc, iovec* parts, int n, uint64_t* done) noexcept nogil:
     cdef int kind = desc.kind
+    cdef uint32_t cut = 0
     done[0] = 0
     if kind == KIND_CUSTOM:
-        return desc.ops.read(record, desc, parts, n, done) if desc.ops.read != NULL else EBADF_W
+        return desc.ops.receive(record, desc, parts, n, 0, done, &cut)
     if kind == KIND_DIRECTORY:
         return EISDIR_W
     if n == 0 or kind == KIND_NULL:
@@ -150,7 +151,7 @@ cdef int write_parts(Record* record, Desc* desc, iovec* parts, int n, uint64_t* 
     cdef int kind = desc.kind, index
     done[0] = 0
     if kind == KIND_CUSTOM:
-        return desc.ops.write(record, desc, parts, n, done) if desc.ops.write != NULL else EBADF_W
+        return desc.ops.send(record, desc, parts, n, 0, done)
     if kind == KIND_DIRECTORY:
         return EISDIR_W
     if kind == KIND_BYTES:

@@ -64,18 +64,31 @@ _ERRNOS = dict(
     )
 )
 
-#: Kinds of the errno numbers of this host.
+#: Kinds of the errno names of this host.
 _FROM_HOST = {
-    errno.EBADF: _Kind.INVALID_FD, errno.EEXIST: _Kind.ALREADY_EXISTS, errno.EADDRINUSE: _Kind.ADDRESS_IN_USE,
-    errno.EADDRNOTAVAIL: _Kind.ADDRESS_NOT_AVAILABLE, errno.EPIPE: _Kind.BROKEN_PIPE,
-    errno.ECONNABORTED: _Kind.CONNECTION_ABORTED, errno.ECONNREFUSED: _Kind.CONNECTION_REFUSED,
-    errno.ECONNRESET: _Kind.CONNECTION_RESET, errno.EINTR: _Kind.INTERRUPTED, errno.EINVAL: _Kind.INVALID_INPUT,
-    errno.ENOTCONN: _Kind.NOT_CONNECTED, errno.ENODEV: _Kind.NO_DEVICE, errno.EACCES: _Kind.PERMISSION_DENIED,
-    errno.EPERM: _Kind.PERMISSION_DENIED, errno.ETIMEDOUT: _Kind.TIMED_OUT, errno.EAGAIN: _Kind.WOULD_BLOCK,
-    errno.EINPROGRESS: _Kind.WOULD_BLOCK, errno.EOPNOTSUPP: _Kind.UNSUPPORTED, errno.EMFILE: _Kind.TOO_MANY_OPEN_FILES,
-    errno.ENFILE: _Kind.TOO_MANY_OPEN_FILES, errno.ENOMEM: _Kind.INSUFFICIENT_MEMORY,
-    errno.ENOBUFS: _Kind.INSUFFICIENT_MEMORY,
-}  # fmt: skip
+    getattr(errno, name): kind
+    for kind, names in {
+        _Kind.INVALID_FD: "EBADF",
+        _Kind.ALREADY_EXISTS: "EEXIST",
+        _Kind.ADDRESS_IN_USE: "EADDRINUSE",
+        _Kind.ADDRESS_NOT_AVAILABLE: "EADDRNOTAVAIL",
+        _Kind.BROKEN_PIPE: "EPIPE",
+        _Kind.CONNECTION_ABORTED: "ECONNABORTED",
+        _Kind.CONNECTION_REFUSED: "ECONNREFUSED",
+        _Kind.CONNECTION_RESET: "ECONNRESET",
+        _Kind.INTERRUPTED: "EINTR",
+        _Kind.INVALID_INPUT: "EINVAL",
+        _Kind.NOT_CONNECTED: "ENOTCONN",
+        _Kind.NO_DEVICE: "ENODEV",
+        _Kind.PERMISSION_DENIED: "EACCES EPERM",
+        _Kind.TIMED_OUT: "ETIMEDOUT",
+        _Kind.WOULD_BLOCK: "EAGAIN EINPROGRESS",
+        _Kind.UNSUPPORTED: "EOPNOTSUPP",
+        _Kind.TOO_MANY_OPEN_FILES: "EMFILE ENFILE",
+        _Kind.INSUFFICIENT_MEMORY: "ENOMEM ENOBUFS",
+    }.items()
+    for name in names.split()
+}
 
 
 class NetworkError(ResourceError):
@@ -85,9 +98,9 @@ class NetworkError(ResourceError):
         kind: why.
     """
 
-    def __init__(self, kind: NetworkErrorKind, message: str = "") -> None:
-        self.kind = kind
-        super().__init__(message or kind.value, resource="network")
+    def __init__(self, kind: NetworkErrorKind | str, message: str = "") -> None:
+        self.kind = NetworkErrorKind(kind)
+        super().__init__(message or self.kind.value, resource="network")
 
     @property
     def errno(self) -> int:
@@ -230,10 +243,10 @@ class VirtualTcpSocket(VirtualSocket, Protocol):
     def send(self, data: bytes) -> int:
         """Send what can be sent now."""
 
-    def recv(self, limit: int = 65536) -> SocketReceive:
+    def recv(self) -> SocketReceive:
         """Return what has come in; nothing at the end of the stream."""
 
-    def peek(self, limit: int = 65536) -> SocketReceive:
+    def peek(self) -> SocketReceive:
         """Return what has come in, and leave it."""
 
     def shutdown(self, how: Shutdown) -> None:
@@ -267,10 +280,10 @@ class VirtualUdpSocket(VirtualSocket, Protocol):
     def send_to(self, data: bytes, addr: Address) -> int:
         """Send a datagram."""
 
-    def recv(self, limit: int = 65536) -> SocketReceive:
+    def recv(self) -> SocketReceive:
         """Take a datagram."""
 
-    def recv_from(self, limit: int = 65536) -> SocketReceiveFrom:
+    def recv_from(self) -> SocketReceiveFrom:
         """Take a datagram and learn where it is from."""
 
     def addr_peer(self) -> Address | None:
