@@ -15,6 +15,7 @@ from guesthouse.engine.linker import SharedMemory, Template
 from guesthouse.engine.modules import ModuleInfo, read, read_file
 from guesthouse.engine.selftest import check
 from guesthouse.engine.text import wat_to_wasm
+from guesthouse.engine.waking import notifier, wake_all
 
 __all__ = [
     "Attachment",
@@ -33,9 +34,11 @@ __all__ = [
     "Template",
     "Trapping",
     "claim_slot",
+    "notifier",
     "read",
     "read_file",
     "signature",
+    "wake_all",
     "wat_to_wasm",
 ]
 

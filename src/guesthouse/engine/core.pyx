@@ -106,6 +106,8 @@ cdef class Instance:
         for attachment in self.attachments:
             attachment.detach()
         self.record = NULL
+        if record.memory_kind == 2 and self.template.shared is None:
+            api.shared_delete(record.shared)        # its own; an imported one is the template's
         api.store_delete(self.store)
         free(record.output)
         Py_XDECREF(record.pending)
@@ -139,6 +141,10 @@ cdef class Instance:
         cdef extern_t item
         if self.started:
             raise RuntimeError("the instance was started before")
+        if self.template.shared is not None:
+            # The imported one, exported or not; the template's handle outlives the instance.
+            record.memory_kind = 2
+            record.shared = <void*><uintptr_t>self.template.shared.handle
         self.enter()
         try:
             with nogil:

@@ -175,6 +175,11 @@ cdef class SharedMemory:
             api.shared_delete(self.pointer)
 
     @property
+    def handle(self) -> int:
+        """Address of the engine's handle; good as long as this object lives."""
+        return <uintptr_t>self.pointer
+
+    @property
     def address(self) -> int:
         """Address of the first byte in this process; it never moves."""
         return <uintptr_t>api.shared_data(self.pointer)

@@ -55,8 +55,7 @@ cdef void adopt_memory(Record* record, extern_t* item) noexcept nogil:
         record.memory = item.of.item
     elif item.kind == EXTERN_SHARED:
         record.memory_kind = 2
-        record.shared = item.of.shared
-        api.shared_delete(item.of.shared)   # the template keeps its own reference
+        record.shared = item.of.shared      # given back with the instance
     else:
         api.extern_delete(item)
 
