@@ -45,8 +45,9 @@ class WasiSide(GuestSide):
         self._known: tuple[Command, WasiOptions] | None = None
 
     def bind(self, instance: Instance, call: Call | None) -> None:
-        """Give the instance a descriptor table, arguments and an environment of its own."""
-        instance.attach(SLOT, Context(self.process(call)))
+        """Give the instance descriptors, arguments and an environment of its own, unless it has them."""
+        if context_of(instance) is None:
+            instance.attach(SLOT, Context(self.process(call)))
 
     def process(self, call: Call | None) -> Process:
         """Return a new process for a call, not running yet.

@@ -165,4 +165,4 @@ cdef class Context(Attachment):
     cdef Task task
     cdef readonly Process process
     cdef public object thread       # whatever an interface keeps for this thread
-    cdef object hook
+    cdef list hooks

@@ -488,6 +488,25 @@ cdef class Process:
         cdef Buffer* buffer = &self.wasi.captured[1 if number == 2 else 0]
         return (<char*>buffer.data)[:buffer.length] if buffer.length else b""
 
+    def emit(self, int number, data):
+        """Write to the program's standard output or error from outside, as if it had written itself.
+
+        What does not fit a captured stream any more is dropped.
+        """
+        cdef bytes text = bytes(data)
+        cdef Desc* desc = acquire(self.wasi, <uint32_t>number)
+        if desc == NULL:
+            return
+        try:
+            if desc.kind == KIND_CAPTURE:
+                append(self.wasi, desc.buffer, <const uint8_t*>text, <uint64_t>len(text))
+            elif desc.kind == KIND_CALLABLE:
+                (<object>desc.object)(text)
+            elif desc.kind == KIND_STREAM or desc.kind == KIND_FILE:
+                os.write(desc.fd, text)
+        finally:
+            release(desc)
+
     @property
     def descriptors(self):
         """How many descriptors are open."""
@@ -509,7 +528,7 @@ cdef class Context(Attachment):
 
     def __cinit__(self, Process process not None, uint32_t tid=0, idle=None):
         self.process = process
-        self.hook = idle
+        self.hooks = [idle]
         self.task.wasi = process.wasi
         self.task.tid = tid
         self.task.idle = <PyObject*>idle if idle is not None else NULL
@@ -521,6 +540,11 @@ cdef class Context(Attachment):
     def tid(self):
         """The thread id."""
         return self.task.tid
+
+    def set_idle(self, hook):
+        """Have a callable called with the thread id where the thread yields or idles; from any thread."""
+        self.hooks.append(hook)     # an earlier one may be running right now
+        self.task.idle = <PyObject*>hook
 
 
 def context_of(Instance instance not None):

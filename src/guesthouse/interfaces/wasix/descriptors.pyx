@@ -393,6 +393,18 @@ def open_host(Process process not None, int host, *, bint socket=False):
     return number
 
 
+def host_descriptor(Process process not None, fd):
+    """Return the host descriptor behind one, -1 where there is none that can be waited for.
+
+    Raises:
+        Refusal: the descriptor is not open.
+    """
+    cdef Desc* desc = _held(process, fd)
+    host = desc.fd if desc.kind == KIND_STREAM or desc.kind == KIND_SOCKET else -1
+    release(desc)
+    return host
+
+
 def close(Process process not None, fd):
     """Close a descriptor, if it is open."""
     remove(process.wasi, <uint32_t>(fd & 0xFFFFFFFF))

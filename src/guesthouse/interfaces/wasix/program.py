@@ -7,8 +7,10 @@ and 4.1); the others are then cancelled, and woken where they sleep in ``memory.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -27,6 +29,7 @@ T = TypeVar("T")
 FAULT = 21
 INVAL = 28
 AGAIN = 6
+NOTSUP = 58
 
 #: Seconds between two looks of a host function that waits for an embedder's object.
 SLICE = 0.005
@@ -112,14 +115,15 @@ class Program:
         Raises:
             Refusal: the runtime has no threads, or there are too many.
         """
-        if self._how is not None or len(self.threads) >= self.most_threads:
+        if self.start is None:
+            raise Refusal(NOTSUP)  # its memory is not shared
+        if self._how is not None or len(self.threads) > self.most_threads:
             raise Refusal(AGAIN)
         tid = self.new_id()
         thread = GuestThread(self, tid)
         self.threads[tid] = thread
         values = tuple(tid if value == -1 else value for value in arguments)
         start = self.start
-        assert start is not None
         try:
             self.runtime.thread_spawn(lambda: start(tid, entry, values))
         except WasiThreadError as error:
@@ -129,6 +133,16 @@ class Program:
             del self.threads[tid]
             raise
         return tid
+
+    def _running(self) -> list[GuestThread]:
+        """The threads that a host thread runs; a runtime may sit on the others for as long as it likes."""
+        return [thread for thread in tuple(self.threads.values()) if thread.started]
+
+    def enter(self, thread: GuestThread) -> bool:
+        """Note that a host thread has begun to run a thread; false when the program is ending already."""
+        with self._lock:
+            thread.started = self._how is None and self.threads.get(thread.tid) is thread
+        return thread.started
 
     def run_thread(self, thread: GuestThread, body: Callable[[], object]) -> None:
         """Run a thread's body on this host thread; how it ends may end the program."""
@@ -164,20 +178,14 @@ class Program:
             first = self._how is None
             if first:
                 self._how = how
-        if first and len(self.threads) > 1:
+        if first and len(self._running()) > 1:
             threading.Thread(target=self._stop_all, name="guest-end", daemon=True).start()
 
     def _stop_all(self) -> None:
         """Cancel the threads until all have ended, waking those that sleep in the guest's memory."""
-        while True:
-            running = [thread for thread in tuple(self.threads.values()) if thread.instance is not None]
+        while running := self._running():
             for thread in running:
-                instance = thread.instance
-                if instance is not None:
-                    instance.cancel("the program has ended")
-            with self._quiet:
-                if not self.threads:
-                    return
+                thread.cancel("the program has ended")
             if self.sweep is not None:
                 self.sweep()
             with self._quiet:
@@ -190,13 +198,17 @@ class Program:
             BaseException: what ended the program, if that was no exit code.
         """
         self.leave(thread)
-        with self._quiet:
-            while self.threads:
-                self._quiet.wait(0.1)
+        self.settle()
         how = self._how
         if isinstance(how, BaseException):
             raise how
         return how or 0
+
+    def settle(self) -> None:
+        """Wait until no host thread runs a thread of this program."""
+        with self._quiet:
+            while self._running():
+                self._quiet.wait(0.1)
 
     def run_main(self, thread: GuestThread, body: Callable[[], object]) -> int:
         """Run the main thread's body and return the program's exit code.
@@ -210,7 +222,7 @@ class Program:
             self.end(0)
         except ThreadEnd:
             with self._quiet:  # the others go on; the last one's end is the program's
-                while len(self.threads) > 1 and self._how is None:
+                while len(self._running()) > 1 and self._how is None:
                     self._quiet.wait(0.05)
                     thread.check()
             self.end(0)
@@ -232,15 +244,15 @@ class GuestThread:
         instance: its instance; ``None`` before and after.
         call: the call that the program serves.
         finished: set when the thread has ended.
-        stack: lower and upper end of its stack, where known.
+        started: a host thread runs it.
     """
 
-    __slots__ = ("call", "finished", "instance", "program", "stack", "tid")
+    __slots__ = ("call", "finished", "instance", "program", "started", "tid")
 
     def __init__(self, program: Program, tid: int, instance: Any = None, call: Any = None) -> None:
         self.program, self.tid, self.instance, self.call = program, tid, instance, call
         self.finished = threading.Event()
-        self.stack = (0, 0)
+        self.started = False
 
     def __getattr__(self, name: str) -> Any:
         """Stand in for the call where host functions of other interfaces ask for it."""
@@ -278,6 +290,13 @@ class GuestThread:
 
     # -- waiting
 
+    def cancel(self, reason: str) -> None:
+        """End the thread from another one."""
+        instance = self.instance
+        if instance is not None:
+            with contextlib.suppress(RuntimeError):  # it has just been closed
+                instance.cancel(reason)
+
     def check(self) -> None:
         """Raise what ends this thread, if something does.
 
@@ -291,6 +310,11 @@ class GuestThread:
         """Tell the runtime that this thread waits."""
         self.program.runtime.yield_now(self.tid)
 
+    def pause(self) -> None:
+        """Between two pieces of waiting: end if the call is over, and tell the runtime otherwise."""
+        self.check()
+        self.idle()
+
     def wait(self, look: Callable[[float], T | None], timeout: float | None = None) -> T | None:
         """Wait for something, interruptibly.
 
@@ -301,8 +325,6 @@ class GuestThread:
         Returns:
             What ``look`` returned, or ``None`` when time is up.
         """
-        import time
-
         until = None if timeout is None else time.monotonic() + timeout
         while True:
             self.check()
@@ -348,6 +370,19 @@ def answers(body: Body, *, fault: int = FAULT) -> Callable[..., int]:
             return error.errno
         except BusError as error:
             return error.code
+
+    answer.__name__ = body.__name__
+    answer.__doc__ = body.__doc__
+    return answer
+
+
+def bus_answers(body: Body) -> Callable[..., int]:
+    """Make a host function that answers bus errors: 18 for a bad pointer, 12 for a bad argument."""
+    answered = answers(body, fault=18)
+
+    def answer(call: Any, *arguments: int) -> int:
+        code = answered(call, *arguments)
+        return 12 if code == INVAL else code
 
     answer.__name__ = body.__name__
     answer.__doc__ = body.__doc__
