@@ -106,8 +106,8 @@ cdef class Instance:
         for attachment in self.attachments:
             attachment.detach()
         self.record = NULL
-        if record.memory_kind == 2 and self.template.shared is None:
-            api.shared_delete(record.shared)        # its own; an imported one is the template's
+        if record.memory_kind == 2 and self.template.shared is None:    # an imported one is the template's
+            api.shared_delete(record.shared)
         api.store_delete(self.store)
         free(record.output)
         Py_XDECREF(record.pending)
@@ -136,15 +136,12 @@ cdef class Instance:
             CallError: as :meth:`invoke`.
         """
         cdef Record* record = self.alive()
-        cdef void* trap_ = NULL
-        cdef void* error
+        cdef void *trap_ = NULL, *error
         cdef extern_t item
         if self.started:
             raise RuntimeError("the instance was started before")
-        if self.template.shared is not None:
-            # The imported one, exported or not; the template's handle outlives the instance.
-            record.memory_kind = 2
-            record.shared = <void*><uintptr_t>self.template.shared.handle
+        if self.template.shared is not None:    # whether it is exported or not
+            record.memory_kind, record.shared = 2, <void*><uintptr_t>self.template.shared.handle
         self.enter()
         try:
             with nogil:

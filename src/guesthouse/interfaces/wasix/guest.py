@@ -27,6 +27,7 @@ from guesthouse.interfaces.wasix.runtime import (
 )
 from guesthouse.interfaces.wasix.spawning import launcher
 from guesthouse.interfaces.wasix.terminal import TerminalTty
+from guesthouse.interfaces.wasix.threads import stop_timers
 from guesthouse.observe import log
 
 #: Options of ``host.load`` and ``guest.run`` that WASIX understands beyond WASI's.
@@ -174,6 +175,7 @@ class WasixSide(WasiSide):
         program.end(0)
         program.leave(thread)
         program.settle()
+        stop_timers(program)
         runtime = program.runtime
         if isinstance(runtime, GrantedRuntime) and runtime._tty is not None:
             runtime._tty.restore()

@@ -35,10 +35,6 @@ NOTSUP = 58
 SLICE = 0.005
 
 
-class ThreadEnd(Exception):
-    """Ends one thread of a program: ``thread_exit``."""
-
-
 class Program:
     """One running program.
 
@@ -148,10 +144,9 @@ class Program:
         """Run a thread's body on this host thread; how it ends may end the program."""
         try:
             body()
-        except ThreadEnd:
-            pass
         except Exit as exit_:
-            self.end(exit_.code)
+            if not thread.leaving:
+                self.end(exit_.code)
         except BaseException as error:  # noqa: BLE001 - reaches the embedder through the main thread
             self.end(error)
         finally:
@@ -210,6 +205,13 @@ class Program:
             while self._running():
                 self._quiet.wait(0.1)
 
+    def _outlive(self, main: GuestThread) -> None:
+        """Let the other threads go on; the last one's end is the program's."""
+        with self._quiet:
+            while len(self._running()) > 1 and self._how is None:
+                self._quiet.wait(0.05)
+                main.check()
+
     def run_main(self, thread: GuestThread, body: Callable[[], object]) -> int:
         """Run the main thread's body and return the program's exit code.
 
@@ -220,13 +222,9 @@ class Program:
         try:
             body()
             self.end(0)
-        except ThreadEnd:
-            with self._quiet:  # the others go on; the last one's end is the program's
-                while len(self._running()) > 1 and self._how is None:
-                    self._quiet.wait(0.05)
-                    thread.check()
-            self.end(0)
         except Exit as exit_:
+            if thread.leaving:
+                self._outlive(thread)
             self.end(exit_.code)
         except Cancelled as error:
             self.end(error)  # unless another thread has ended the program, which cancels this one
@@ -245,14 +243,15 @@ class GuestThread:
         call: the call that the program serves.
         finished: set when the thread has ended.
         started: a host thread runs it.
+        leaving: it is ending by itself, and not the program.
     """
 
-    __slots__ = ("call", "finished", "instance", "program", "started", "tid")
+    __slots__ = ("call", "finished", "instance", "leaving", "program", "started", "tid")
 
     def __init__(self, program: Program, tid: int, instance: Any = None, call: Any = None) -> None:
         self.program, self.tid, self.instance, self.call = program, tid, instance, call
         self.finished = threading.Event()
-        self.started = False
+        self.started = self.leaving = False
 
     def __getattr__(self, name: str) -> Any:
         """Stand in for the call where host functions of other interfaces ask for it."""

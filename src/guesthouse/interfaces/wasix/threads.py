@@ -7,7 +7,7 @@ import threading
 
 from guesthouse.engine import Exit
 from guesthouse.interfaces.wasi.state import Context, context_of
-from guesthouse.interfaces.wasix.program import AGAIN, INVAL, Body, GuestThread, Program, ThreadEnd
+from guesthouse.interfaces.wasix.program import AGAIN, INVAL, Body, GuestThread, Program
 from guesthouse.interfaces.wasix.refusal import Refusal
 from guesthouse.interfaces.wasix.runtime import WasiThreadError
 
@@ -16,6 +16,8 @@ BUSY = 10
 ENTRY = "wasi_thread_start"
 #: Keys of thread-local values that a program may have.
 MOST_KEYS = 4096
+#: Seconds between two signals, at most.
+LONGEST = 86400.0 * 365
 
 
 def _spawn(thread: GuestThread, entry: str, arguments: tuple[int, ...]) -> int:
@@ -119,7 +121,8 @@ def thread_parallelism(thread: GuestThread, pointer: int) -> None:
 
 def thread_exit(thread: GuestThread, code: int) -> None:
     """End the calling thread, and no other."""
-    raise ThreadEnd
+    thread.leaving = True
+    raise Exit(0)
 
 
 # -- signals: delivered where a host function ends, or where the thread idles
@@ -184,11 +187,22 @@ def proc_raise(thread: GuestThread, signal: int) -> None:
         handle(thread, signal)
 
 
+def _timers(program: Program) -> dict[int, threading.Event]:
+    """What ends each repeated signal."""
+    return program.service("timers", dict)
+
+
+def stop_timers(program: Program) -> None:
+    """End all repeated signals of a program."""
+    for stop in _timers(program).values():
+        stop.set()
+
+
 def proc_raise_interval(thread: GuestThread, signal: int, interval: int, repeat: int) -> None:
     """Send a signal to oneself after a while, once or again and again; an interval of 0 ends that."""
     if not 0 <= signal <= 31 or repeat not in (0, 1):
         raise Refusal(INVAL)
-    timers: dict[int, threading.Event] = thread.program.service("timers", dict)
+    timers = _timers(thread.program)
     former = timers.pop(signal, None)
     if former is not None:
         former.set()
@@ -199,7 +213,7 @@ def proc_raise_interval(thread: GuestThread, signal: int, interval: int, repeat:
     stop = timers[signal] = threading.Event()
 
     def tick() -> None:
-        while not stop.wait(interval / 1e9) and not thread.program.ended:
+        while not stop.wait(min(interval / 1e9, LONGEST)) and not thread.program.ended:
             send(thread, signal)
             if not repeat:
                 return
