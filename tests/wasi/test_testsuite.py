@@ -33,6 +33,8 @@ def test_program_of_the_public_suite(program, tmp_path):
     dirs = {}
     if spec.get("root"):
         dirs["/"] = _private_root(program.parent / spec["root"], tmp_path / "root")
+    for name in spec.get("dirs", []):  # the older way to say it
+        dirs[name] = _private_root(program.parent / name, tmp_path / name)
     ended = run(
         program, WasiOptions(args=[program.name, *spec.get("args", [])], env=spec.get("env", {}), dirs=dirs)
     )
