@@ -78,7 +78,7 @@ def launcher(guest: LoadedGuest, call: Call, program: Sequence[Program]) -> Laun
 
     def launch(name: str, options: SpawnOptions, bus: LocalBus) -> Launched:
         try:
-            guest.callee(call, name)
+            guest.callee(name)
         except CallError as error:
             raise BusError(BusErrorCode.FETCH_FAILED, str(error)) from None
         ours: list[int | None] = []
