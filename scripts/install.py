@@ -15,7 +15,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -92,9 +92,9 @@ def extensions_present() -> bool:
     return all(path.with_suffix(suffix).exists() for path in extension_sources() if path.suffix == ".pyx")
 
 
-def digest(paths: list[Path]) -> str:
-    """Hash the interpreter's version and the files that a step depends on."""
-    state = hashlib.sha256(sys.version.encode())
+def digest(paths: list[Path], *values: object) -> str:
+    """Hash the interpreter's version, and the files and values that a step depends on."""
+    state = hashlib.sha256(f"{sys.version}{values!r}".encode())
     for path in paths:
         state.update(str(path).encode() + b"\0" + path.read_bytes() + b"\0")
     return state.hexdigest()
@@ -139,15 +139,17 @@ def requirements(name: str, groups: dict[str, list[str | dict[str, str]]]) -> li
     return found
 
 
-def install_dependencies(names: list[str]) -> None:
-    """Install what ``pyproject.toml`` names: build tools, the project's own dependencies, the groups."""
+def declared() -> dict[str, Any]:
+    """Return what ``pyproject.toml`` says, without the configuration of the checks."""
     import tomllib  # new in 3.11; this file also has to start on older ones to say so
 
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = declared["build-system"]["requires"] + declared["project"]["dependencies"]
-    for name in names:
-        wanted += requirements(name, declared["dependency-groups"])
-    say(f"installing dependencies ({', '.join(names)})")
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return {**tables, "tool": tables["tool"]["setuptools"]}
+
+
+def install_dependencies(name: str, wanted: list[str]) -> None:
+    """Install build tools, the project's own dependencies and a group."""
+    say(f"installing dependencies ({name})")
     if not pip("install", *wanted):
         fail("the dependencies cannot be installed; pip's own words are above")
 
@@ -169,13 +171,16 @@ def main() -> None:
     check_platform()
     check_python()
     enter_venv()
-    names = sys.argv[1:] or ["dev"]
-    project = ROOT / "pyproject.toml"
-    stamp, key = VENV / f".installed-{'-'.join(names)}", digest([project, Path(__file__)])
-    if due(stamp, key):
-        install_dependencies(names)
-        stamp.write_text(key, encoding="utf-8")
-    stamp, key = VENV / ".installed-project", digest([project, *extension_sources()])
+    tables = declared()
+    for name in sys.argv[1:] or ["dev"]:
+        wanted = tables["build-system"]["requires"] + tables["project"]["dependencies"]
+        wanted = wanted + requirements(name, tables["dependency-groups"])
+        stamp, key = VENV / f".installed-{name}", digest([], wanted)
+        if due(stamp, key):
+            install_dependencies(name, wanted)
+            stamp.write_text(key, encoding="utf-8")
+    stamp = VENV / ".installed-project"
+    key = digest(extension_sources(), tables["build-system"], tables["project"], tables["tool"])
     if due(stamp, key) or not extensions_present():
         install_project()
         stamp.write_text(key, encoding="utf-8")

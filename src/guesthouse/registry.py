@@ -303,6 +303,8 @@ class Registry:
                 return _met(item, Status.GRANTED, offer, offer.row)
         for offer in fitting:
             if offer.row.denied is not None:
+                if offer.row.denied == offer.row.implementation:  # it refuses by itself, case by case
+                    return _met(item, Status.GRANTED, offer, offer.row)
                 refusal = dataclasses.replace(offer.row, implementation=offer.row.denied)
                 return _met(item, Status.DENIED, offer, refusal)
         if fitting:

@@ -104,6 +104,14 @@ def test_denied_rows_link_their_refusal_and_are_reported(registry):
     assert granted["pulp", "entropy_fill"].implementation == Constant(0) and not granted.denied
 
 
+def test_a_row_that_refuses_by_itself_is_linked_and_not_reported(registry):
+    own = Constant(0)
+    registry.gated(Capability("own.files", (row("own.files", "own", "open", denied=own),)))
+    links = registry.resolve(module(("own", "open", ["i32"], ["i32"])))
+    assert links["own", "open"].implementation == own
+    assert not links.denied
+
+
 @pytest.mark.parametrize("arity", [4, 6])
 def test_the_module_s_own_type_picks_the_generation(registry, arity):
     links = registry.resolve(
