@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -16,14 +15,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "demo/demo.py"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
 
 def demo(*arguments):
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         cwd=ROOT,
-        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -52,9 +49,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_serving_goes_on_until_interrupted():
-    running = subprocess.Popen(
-        [*COMMAND, "--serve"], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
-    )
+    running = subprocess.Popen([*COMMAND, "--serve"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         lines = iter(running.stdout.readline, "")
         url = next(found[0] for line in lines if (found := re.search(r"http://[\w.:]+/summary", line)))

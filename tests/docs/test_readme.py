@@ -33,9 +33,7 @@ def commands():
 @pytest.mark.slow
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n", 1)[0])
 def test_code_runs(code):
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -48,7 +46,6 @@ def test_commands_print_what_is_shown():
     done = subprocess.run(
         ["bash", "-c", "\n".join(script)],
         cwd=ROOT,
-        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -67,9 +64,3 @@ def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
         if "://" not in target:
             assert (path.parent / target).exists(), target
-
-
-def environment():
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
