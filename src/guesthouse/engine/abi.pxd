@@ -46,6 +46,8 @@ ctypedef struct Api:
     bytes_t* (*functype_results)(void* functype) noexcept nogil
     uint8_t (*valtype_kind)(void* valtype) noexcept nogil
     void* (*func_type)(void* context, func_t* func) noexcept nogil
+    void* (*globaltype_new)(void* valtype, uint8_t mutable) noexcept nogil     # takes the value type over
+    void (*globaltype_delete)(void* globaltype) noexcept nogil
     void* (*memorytype_new)(uint64_t minimum, int has_max, uint64_t maximum, int is64, int is_shared,
                           uint8_t log2, void** out) noexcept nogil
     void (*memorytype_delete)(void* memorytype) noexcept nogil

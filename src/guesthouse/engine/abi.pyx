@@ -29,6 +29,8 @@ NAMES = (
     "wasm_functype_results",
     "wasm_valtype_kind",
     "wasmtime_func_type",
+    "wasm_globaltype_new",
+    "wasm_globaltype_delete",
     "wasmtime_memorytype_new",
     "wasm_memorytype_delete",
     "wasmtime_engine_increment_epoch",

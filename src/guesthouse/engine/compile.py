@@ -53,19 +53,24 @@ class Module:
         return self.variant.kind.metered
 
     def link(
-        self, bindings: Mapping[tuple[str, str], HostFunction], *, shared: SharedMemory | None = None
+        self,
+        bindings: Mapping[tuple[str, str], HostFunction],
+        *,
+        shared: SharedMemory | None = None,
+        counted: bool = True,
     ) -> Template:
         """Bind every imported function.
 
         Args:
             bindings: what answers each ``(module, name)``.
             shared: the shared memory that the module imports, if it does.
+            counted: count its host calls by name; libraries of another instance are not counted.
 
         Raises:
             WrongImportType: a row is of another type than the import.
             LoadError: an import other than a function cannot be provided.
         """
-        return Template(self, bindings, shared)
+        return Template(self, bindings, shared, counted=counted)
 
     def shared_memory(self, limit: int) -> SharedMemory | None:
         """Make the shared memory that this module imports; ``None`` when it imports none.

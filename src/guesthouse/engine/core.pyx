@@ -112,6 +112,7 @@ cdef class Instance:
         free(record.output)
         Py_XDECREF(record.pending)
         free(record)
+        self.attachments = []               # what they refer to the instance by must not keep it alive
 
     # -- before the start
 
@@ -459,7 +460,7 @@ cdef class Instance:
     def host_calls(self) -> dict:
         """Return how often each import was called, by ``module.name``; those never called are left out."""
         cdef Record* record = self.alive()
-        return {name: record.counts[i] for i, name in enumerate(self.template.import_names) if record.counts[i]}
+        return {name: record.counts[i] for i, name in enumerate(self.template.import_names, 1) if record.counts[i]}
 
     @property
     def busy(self) -> float:

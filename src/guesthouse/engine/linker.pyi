@@ -30,7 +30,10 @@ class Template:
         module: Any,
         bindings: Mapping[tuple[str, str], HostFunction],
         shared: SharedMemory | None = None,
+        *,
+        counted: bool = True,
     ) -> None: ...
+    def beside(self, instance: Instance) -> bytes: ...
     def open(
         self, *, memory_limit: int = ..., output_limit: int = ..., fuel: int | None = None
     ) -> Instance: ...

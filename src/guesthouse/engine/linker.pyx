@@ -11,6 +11,7 @@ from guesthouse.engine.abi cimport api, bytes_t
 from guesthouse.engine.core cimport (
     ENDING_EXCEPTION, ENDING_EXIT, EXTERN_SHARED, Instance, OK, Record, TRAPPED, extern_t, native_t, trap, val_t,
 )
+from guesthouse.engine.record cimport gh_instance
 from guesthouse.engine.traps cimport take_message
 from guesthouse.engine.values cimport unpack_one
 from guesthouse.engine.functions import Constant, Native, Trapping, signature
@@ -199,6 +200,7 @@ cdef class Template:
     cdef void* pre
     cdef Bound* bounds
     cdef uint32_t n_bounds
+    cdef bint counted                       # its calls are told apart in the instance's counters
     cdef list keep
     cdef uintptr_t engine
     cdef readonly object module
@@ -208,8 +210,9 @@ cdef class Template:
     cdef list memory_ranges                 # (minimum, maximum) in bytes of each own memory
     cdef readonly SharedMemory shared
 
-    def __init__(self, module, bindings, SharedMemory shared=None):
+    def __init__(self, module, bindings, SharedMemory shared=None, *, bint counted=True):
         self.module = module
+        self.counted = counted
         self.shared = shared
         self.keep = [bindings]
         self.engine = module.variant.pointer
@@ -247,7 +250,7 @@ cdef class Template:
             raise WrongImportType(
                 item.module, item.name, signature(item.params, item.results),
                 [f"at most {MAX_VALUES} numbers of types i32, i64, f32, f64"])
-        bound.index = self.n_bounds
+        bound.index = self.n_bounds + 1 if self.counted else 0
         bound.n_params = len(item.params)
         for position, letter in enumerate(item.params):
             bound.params[position] = ord(letter)
@@ -338,7 +341,7 @@ cdef class Template:
         if minimum > memory_limit:
             raise MemoryLimit(minimum, memory_limit)
         instance = Instance.__new__(Instance)
-        instance.prepare(<void*>self.engine, self.pre, self, self.n_bounds)
+        instance.prepare(<void*>self.engine, self.pre, self, self.n_bounds + 1)
         instance.record.memory_limit = memory_limit
         instance.record.output_limit = output_limit
         api.store_limiter(instance.store, self.largest_memory(memory_limit), MAX_TABLE_ELEMENTS, -1, -1, -1)
@@ -350,6 +353,25 @@ cdef class Template:
         elif fuel is not None:
             raise ValueError("this module was compiled without metering; compile it with metered=True")
         return instance
+
+    def beside(self, Instance instance not None) -> bytes:
+        """Instantiate in the store of a started instance; return the engine's handle, for `guesthouse.engine.linking`.
+
+        Only templates that are not `counted` may be used so: the counters are those of the instance's module.
+
+        Raises:
+            Trap: the module's start function trapped, or it does not fit the store.
+        """
+        cdef gh_instance handle
+        cdef void* trap_ = NULL
+        cdef void* error
+        cdef Record* record = instance.alive()
+        if self.counted or self.engine != <uintptr_t>instance.template.module.variant.pointer:
+            raise ValueError("only an uncounted template of the same engine can share an instance's store")
+        error = api.pre_instantiate(self.pre, record.context, &handle, &trap_)
+        if error != NULL or trap_ != NULL:
+            raise instance.failure(error, trap_, None)
+        return (<char*>&handle)[:sizeof(gh_instance)]
 
     cdef int64_t largest_memory(self, limit) except -1:
         """The engine limits each memory by itself: the largest bound that keeps their sum within the limit."""

@@ -100,7 +100,7 @@ ctypedef struct Record:
     char message[200]
     PyObject* pending           # the parked exception, owned
     PyObject* owner             # the Instance, borrowed
-    uint32_t* counts            # one per import of the module
+    uint32_t* counts            # one per import of the module, after one for all of its libraries
     uint64_t bytes_in           # bytes that host functions read from guest memory, where they count it
     uint64_t bytes_out          # bytes that host functions wrote to guest memory, where they count it
     int depth                   # host-to-guest entries on this instance now

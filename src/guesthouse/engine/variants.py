@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import mmap
 import weakref
+from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import wasmtime
 from wasmtime import _ffi as ffi
@@ -84,12 +86,14 @@ class Variant:
 
     Attributes:
         pointer: address of its ``wasm_engine_t``.
+        companions: modules that were compiled for instances' companions, by hash (`engine.linking`).
         settings: all that decides about the code it compiles, as text; part of the cache key.
     """
 
     def __init__(self, kind: Kind, slots: int) -> None:
         self.kind = kind
         self.slots = slots
+        self.companions: OrderedDict[bytes, Any] = OrderedDict()
         config = wasmtime.Config()
         config.epoch_interruption = True
         config.consume_fuel = kind.metered
