@@ -10,11 +10,14 @@ from guesthouse.engine import Exit, Instance
 from guesthouse.engine.tables import invoke_at, signature_at
 from guesthouse.errors import CallError, NotFound, Trap
 from guesthouse.interfaces.contract import Command, GuestSide, LoadedGuest
-from guesthouse.interfaces.faasm import files, state
+from guesthouse.interfaces.faasm import files, linking, state
+from guesthouse.interfaces.faasm.imports import IMPORTS
+from guesthouse.interfaces.faasm.libraries import Rows
 from guesthouse.interfaces.faasm.message import Message, message_of, signed
 from guesthouse.interfaces.faasm.session import SESSION, Session, session_of
 from guesthouse.interfaces.faasm.settings import Settings
 from guesthouse.interfaces.faasm.space import windows
+from guesthouse.interfaces.wasi.imports import IMPORTS as WASI
 
 #: What every guest finds in its environment; nothing of the host's leaks in (spec 2.7).
 ENVIRONMENT = {
@@ -58,6 +61,9 @@ class FaasmSide(GuestSide):
         self._prints = self.settings.capture_stdout
         self._files = files.FileView(guest) if files.CAPABILITY in guest.granted else None
         self._directories = self._files.directories if self._files is not None else {}
+        self._rows: Rows = {}
+        if linking.CAPABILITY in guest.granted:
+            self._rows = linking.granted_rows((*IMPORTS, *WASI), guest.granted)
         self._plain = self._command("", None)
         self._state = guest.service("state") if state.CAPABILITY in guest.granted else None
 
@@ -69,7 +75,7 @@ class FaasmSide(GuestSide):
             return
         if self._state is not None:
             state.bind(instance, self._state)
-        session = call.scratch[SESSION] = Session(self.settings, self.guest, self._files)
+        session = call.scratch[SESSION] = Session(self.settings, self.guest, self._files, self._rows)
         message = message_of(call)
         if self._prints or message.cmdline:
             call.scratch[Command] = self._command(message.cmdline, session)
@@ -156,8 +162,13 @@ class FaasmSide(GuestSide):
         return run if self._main is None else run | {_START}
 
     def holdings(self, instance: Instance) -> Mapping[str, int]:
-        """Count the state values that are mapped into the instance."""
-        return {"pointers into state": windows(instance)}
+        """Count the state values that are mapped into the instance, and its libraries."""
+        session = instance.call.scratch.get(SESSION) if instance.call is not None else None
+        libraries = session.libraries if session is not None else None
+        return {
+            "pointers into state": windows(instance),
+            "libraries": len(libraries.loaded) if libraries is not None else 0,
+        }
 
     def _initialise(self, instance: Instance) -> None:
         """Run constructors and zygote.

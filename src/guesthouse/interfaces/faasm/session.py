@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from guesthouse.calls import Call
     from guesthouse.interfaces.contract import LoadedGuest
     from guesthouse.interfaces.faasm.files import FileView
+    from guesthouse.interfaces.faasm.libraries import Libraries, Rows
     from guesthouse.interfaces.faasm.shared import Section
 
 #: Key of the session in ``Call.scratch``.
@@ -28,14 +29,24 @@ class Session:
         look_at: number of children at which their outputs are counted next.
         kept: guest addresses of what the host allocated once, by purpose.
         files: the files it may use, ``None`` for none.
+        rows: the host functions that its libraries may import.
+        libraries: what it loaded, ``None`` before the first.
+        linking_error: what `dlerror` will tell.
         section: the critical section that this call has used.
     """
 
-    __slots__ = ("children", "files", "guest", "kept", "limits", "look_at", "printed", "section", "settings")
+    __slots__ = (
+        "children", "files", "guest", "kept", "libraries", "limits", "linking_error", "look_at", "printed",
+        "rows", "section", "settings",
+    )  # fmt: skip
 
-    def __init__(self, settings: Settings, guest: LoadedGuest, files: FileView | None = None) -> None:
-        self.settings, self.guest, self.files = settings, guest, files
+    def __init__(
+        self, settings: Settings, guest: LoadedGuest, files: FileView | None = None, rows: Rows | None = None
+    ) -> None:
+        self.settings, self.guest, self.files, self.rows = settings, guest, files, rows or {}
         self.limits = guest.limits
+        self.libraries: Libraries | None = None
+        self.linking_error: str | None = None
         self.children: dict[int, Call] = {}
         self.look_at = 64
         self.printed: list[bytes] = []

@@ -9,9 +9,11 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free
 
 from guesthouse.engine.core cimport Instance, claim_slot
-from guesthouse.engine.record cimport ENDING_MEMORY, Record, end, memory_grow, memory_size, trap
+from guesthouse.engine.record cimport ENDING_MEMORY, NOT_ENDING, Record, end, memory_grow, memory_size, trap
 from guesthouse.resources.state cimport arena as pages
 from guesthouse.resources.state cimport values
+
+from guesthouse.errors import MemoryLimit
 
 cdef int SLOT = claim_slot("faasm.space")
 
@@ -40,6 +42,23 @@ def windows(Instance instance not None):
     """Return how many pointers into state values an instance holds."""
     cdef Space* space = <Space*> instance.alive().slots[SLOT]
     return space.count if space != NULL else 0
+
+
+def reserve(Instance instance not None, length):
+    """Add zero bytes to an instance's memory, rounded up to 64 KiB; return their address.
+
+    Raises:
+        MemoryLimit: there is no room for them.
+    """
+    cdef Record* record = instance.alive()
+    cdef Space* space = space_of(record)
+    cdef int64_t address = -1
+    if space != NULL and 0 <= length <= 0xFFFFFFFF:
+        address = extend(space, length)
+    if address < 0:
+        record.ending = NOT_ENDING
+        raise MemoryLimit(record.size + length, record.memory_limit)
+    return address
 
 
 cdef void make_space(Record* record) noexcept with gil:

@@ -1,0 +1,99 @@
+"""Libraries that are loaded while a function runs (faasm.md 2.5, 3.4)."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from guesthouse.engine import wat_to_wasm
+from guesthouse.errors import MissingImports, Trap
+from guesthouse.interfaces.faasm.dylink import Shape, shape_of
+from guesthouse.testing import guests
+
+MAIN = "guests/faasm/dynamic_linking.c"
+
+
+@pytest.fixture
+def program(load, host):
+    lib = host.service("files").tree("default").root / "lib"
+    lib.mkdir()
+    for name in ("one", "two"):
+        (lib / f"{name}.so").write_bytes(guests.load(f"guests/faasm/lib_{name}.c"))
+    (lib / "plain.wasm").write_bytes(wat_to_wasm("(module)"))
+    (lib / "garbage.so").write_bytes(b"\0asm garbage")
+    return load("dynamic_linking", guests.build(MAIN))
+
+
+@pytest.mark.parametrize(
+    ("what", "output"),
+    [("b", b"from a library"), ("m", b""), ("h", b"through a pointer"), ("e", b""), ("f", b"")],
+    ids=["one library", "two that need one another", "main handle", "errors", "fresh"],
+)  # fmt: skip
+def test_case_libraries(program, what, output):
+    for _ in range(2):
+        assert program.invoke(what.encode()).unwrap() == output
+
+
+def test_a_missing_function_is_missed_when_it_is_called(program):
+    result = program.invoke(b"u")
+    assert isinstance(result.error, Trap) and "null" in str(result.error)
+    assert program.call(b"m") == b""
+
+
+def test_a_trap_in_a_library_ends_the_call_and_nothing_else(program):
+    assert isinstance(program.invoke(b"t").error, Trap)
+    assert program.call(b"b") == b"from a library"
+
+
+def test_calls_on_many_threads_load_for_themselves(program):
+    failed = []
+
+    def work():
+        for _ in range(15):
+            for what in (b"f", b"m"):
+                result = program.invoke(what)
+                if result.code or result.error:
+                    failed.append(result)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+def test_libraries_get_no_capability_that_the_program_lacks(load, program):
+    """The library writes output, which always comes along; what it could chain is not there."""
+    reaching = wat_to_wasm("""(module (@custom "dylink.0" "\\01\\04\\00\\00\\00\\00")
+      (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
+      (import "env" "memory" (memory 0))
+      (func (export "reach") (result i32) (call $chain (i32.const 0) (i32.const 0) (i32.const 0))))""")
+    caller = wat_to_wasm("""(module
+      (import "env" "dlopen" (func $open (param i32 i32) (result i32)))
+      (import "env" "dlsym" (func $symbol (param i32 i32) (result i32)))
+      (import "env" "__faasm_write_output" (func $output (param i32 i32)))
+      (table (export "__indirect_function_table") 1 100 funcref) (memory (export "memory") 1)
+      (type $nullary (func (result i32))) (data (i32.const 16) "/lib/reaching.so\\00") (data (i32.const 64) "reach\\00")
+      (func (export "_start") (drop (call_indirect (type $nullary)
+        (call $symbol (call $open (i32.const 16) (i32.const 0)) (i32.const 64))))))""")
+    (program.host.service("files").tree("default").root / "lib" / "reaching.so").write_bytes(reaching)
+    result = load("caller", caller, grant=["faasm.dl", "faasm.files"]).invoke()
+    assert isinstance(result.error, Trap) and "null" in str(result.error)
+
+
+def test_without_the_capability_the_module_is_refused(load):
+    with pytest.raises(MissingImports, match="faasm.dl"):
+        load("m", guests.build(MAIN), grant=["faasm.files"])
+
+
+def test_shapes_of_libraries():
+    from guesthouse.engine import read
+
+    shape = shape_of(read(guests.load("guests/faasm/lib_one.c")))
+    assert shape.memory > 0 and shape.table >= 2 and shape.needed == ()
+    needing = wat_to_wasm('(module (@custom "dylink.0" "\\01\\04\\10\\02\\01\\00\\02\\07\\02\\01a\\03b.c"))')
+    assert shape_of(read(needing)) == Shape(16, 4, 1, ("a", "b.c"))
+    old = wat_to_wasm('(module (@custom "dylink" "\\10\\02\\01\\00\\01\\01a"))')
+    assert shape_of(read(old)) == Shape(16, 4, 1, ("a",))
