@@ -137,7 +137,10 @@ def test_every_call_of_every_tree_ends_once_and_nothing_is_left(forest, workers,
         assert len(ended) == len(set(ended)) == sum(map(size_of, forest))
         stats = calls.stats()
         assert stats["live"] == stats["pending"] == 0
-        assert stats["active"] <= workers
+        end = time.monotonic() + 5
+        while calls.stats()["active"] > workers:  # those beyond step aside after what they were busy with
+            assert time.monotonic() < end
+            time.sleep(0.001)
         assert all(call.root.descendants == 0 and not call.live_children for call in tops)
 
 

@@ -109,8 +109,8 @@ class Running:
         return self.finish(call, code, output, None)
 
     def finish(self, call: Call, code: int, output: bytes, error: Exception | None) -> Result:
-        """Store the result, wake whoever waits, and let go of what the call held."""
-        now = monotonic_ns()
+        """Store how a claimed call ended."""
+        call.finished_ns = now = monotonic_ns()
         receipt = call.receipt
         started = call.started_ns or now
         receipt.wall_s = (now - started) / 1e9
@@ -118,13 +118,30 @@ class Running:
         receipt.bytes_in = len(call.input)
         receipt.bytes_out = len(output)
         if call.children:
-            receipt.children = call.children = tuple(call.children)
+            receipt.children = tuple(call.children)
         result = Result(call.id, code, output, error, receipt, call.guest)
+        try:
+            self._tell(call, result)
+        finally:
+            self._settle(call, now)
+        return result
+
+    def _tell(self, call: Call, result: Result) -> None:
+        """Set the result and tell observers, before anybody can see that the call is done."""
         observer = call.terms.observer
+        if observer is None:
+            call.result = result
+        else:
+            call.result = result.without_output()
+            observer(result)
+        if self._on_end is not None:
+            self._on_end(call)
+
+    def _settle(self, call: Call, now: int) -> None:
+        """Make the call done, wake whoever waits, and let go of what it held."""
         parent = call.parent
         with self.lock:
-            call.finished_ns = now
-            call.result = result if observer is None else result.without_output()
+            call.children = call.receipt.children
             call.stage = DONE
             del self.calls.live[call.id]
             if parent is not None:
@@ -132,9 +149,8 @@ class Running:
             if call.kept:
                 self.calls.records.add(call, now)
             waiters, call._waiters = call._waiters, None
-            orphans = (
-                [child for child in call.live_children.values() if child.linked] if call.live_children else ()
-            )
+            living = call.live_children
+            orphans = [child for child in living.values() if child.linked] if living else ()
             if call._lending:
                 self.workers.unblock(True)
             call._instance = None
@@ -147,14 +163,10 @@ class Running:
         call._scratch = None
         call.input = b""
         call.payload = None
-        if observer is not None:
-            observer(result)
         call.terms = PLAIN
-        if self._on_end is not None:
-            self._on_end(call)
         if future is not None:
-            future.resolve(result)
-        return result
+            assert call.result is not None
+            future.resolve(call.result)
 
     def cancel(self, call: Call, reason: str) -> bool:
         """Cancel a call and everything below it; false when it had already ended."""

@@ -40,7 +40,7 @@ class Scheduler:
         limits: bounds of depth, fan-out, queues and memory.
         tenant: tenant of calls that neither name one nor have a parent.
         node, node_bits: upper bits of every id, so that ids are unique in a cluster.
-        on_end: called once for every call that ended, on the thread that ended it; must not raise.
+        on_end: called once for every call when it ends, on the thread that ends it; must not raise.
     """
 
     def __init__(
