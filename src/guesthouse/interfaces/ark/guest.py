@@ -16,7 +16,7 @@ STARTUP = ("_initialize", "ark_register_panic_hook", "ark_initialize")
 #: Functions that a call without an entry runs: the first that the module exports.
 DEFAULT_ENTRIES = ("ark_cmdlet_run", "run")
 #: Exports by which a module shows that it was built for Ark, even when it imports nothing.
-MARKS = frozenset({"ARK_PACKED_FFI_CRATE_VERSION", "ark_initialize", "ark_alloc", "ark_register_panic_hook"})
+MARKS = frozenset({"ARK_PACKED_FFI_CRATE_VERSION", "ark_initialize", "ark_register_panic_hook"})
 
 _LAUNCHABLE = ("ii", "i")
 _ALIGNMENT = 8

@@ -196,7 +196,7 @@ cdef class Request:
 
     cdef slot_t slot
     cdef Requests owner
-    cdef bytes output
+    cdef object output              # bytes, or a subclass
     cdef public object call
 
     @property
@@ -212,7 +212,7 @@ cdef class Request:
             return "ready" if self.slot.code == SUCCESS else "failed"
         return {RUNNING: "running", RETRIEVED: "retrieved"}.get(state, "abandoned")
 
-    def complete(self, uint32_t code, bytes output) -> bool:
+    def complete(self, uint32_t code, object output) -> bool:
         """Store how the run ended; any thread may call it, once.
 
         Args:
@@ -225,6 +225,8 @@ cdef class Request:
         if load_int(&self.slot.state) != RUNNING:
             return False
         if code == SUCCESS:
+            if not isinstance(output, bytes):
+                raise TypeError(f"output must be bytes, not {type(output).__name__}")
             self.output = output
             self.slot.data = <const uint8_t*>PyBytes_AS_STRING(output)
             self.slot.size = <uint32_t>PyBytes_GET_SIZE(output)

@@ -87,13 +87,14 @@ class PulpSide(GuestSide):
         """Refuse a call that this cell itself waits for, through guests of other interfaces.
 
         Among cells the turns see it (`turns`); a call that comes back through other guests may arrive on
-        another thread.
+        another thread. A linked call counts as waited for: it ends with its caller, so it could never run
+        in a cell that waits for that caller.
 
         Raises:
             CallRefused: ``cycle``.
         """
         below, above = call, call.parent
-        while above is not None and above.awaits is below:
+        while above is not None and (above.awaits is below or below.linked):
             if above.guest == self.guest.name and above.tenant == self.guest.tenant:
                 raise CallRefused("cycle", guest=self.guest.name)
             below, above = above, above.parent
