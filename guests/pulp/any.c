@@ -7,11 +7,6 @@
 
 PULP_CELL
 
-PULP_IMPORT(workers_submit) int32_t workers_submit(const void *req, uint32_t len);
-PULP_IMPORT(workers_submit_fire) int32_t workers_submit_fire(const void *req, uint32_t len);
-PULP_IMPORT(workers_result) int32_t workers_result(uint32_t id, uint32_t *ptr_out, uint32_t *len_out);
-PULP_IMPORT(workers_cancel) int32_t workers_cancel(uint32_t id);
-PULP_IMPORT(workers_pending) int32_t workers_pending(void);
 PULP_IMPORT(process_run) int32_t process_run(const void *req, uint32_t len);
 PULP_IMPORT(process_result) int32_t process_result(uint32_t id, uint32_t *ptr_out, uint32_t *len_out);
 PULP_IMPORT(process_cancel) int32_t process_cancel(uint32_t id);
@@ -38,35 +33,30 @@ static const struct entry {
     PLAIN(demo_greet), GIVES(entropy_read),
     PLAIN(http_listen), PLAIN(http_register), PLAIN(http_respond), PLAIN(http_respond_stream),
     GIVES(http_fetch), GIVES(http_fetch_begin), GIVES(http_fetch_read), PLAIN(http_fetch_close),
-#ifdef ALL
     PLAIN(ws_register), PLAIN(ws_send), PLAIN(ws_close),
     PLAIN(sse_register), PLAIN(sse_emit), {"sse_has_subscribers", (void *)sse_has_subscribers, NUMBER},
-#endif
     GIVES(sqlite_exec), GIVES(sqlite_query),
     GIVES(fs_read), PLAIN(fs_write), PLAIN(fs_delete), GIVES(fs_list), GIVES(fs_stat), PLAIN(fs_rename),
     PLAIN(fs_remove_all), PLAIN(fs_mkdir_all), PLAIN(fs_chmod), GIVES(fs_create_temp), GIVES(fs_mkdir_temp),
-#ifdef ALL
     GIVES(jwt_sign), GIVES(jwt_verify),
     GIVES(udp_listen), GIVES(udp_send), PLAIN(udp_close),
-    PLAIN(workers_submit), PLAIN(workers_submit_fire), GIVES(workers_result), PLAIN(workers_cancel),
-    PLAIN(workers_pending),
     PLAIN(process_run), GIVES(process_result), PLAIN(process_cancel), PLAIN(process_pending),
     GIVES(pty_open), PLAIN(pty_write), PLAIN(pty_resize), PLAIN(pty_close), PLAIN(pty_alive),
     GIVES(wsout_dial), PLAIN(wsout_send), PLAIN(wsout_close),
-#endif
     GIVES(pulp_call), GIVES(pulp_app_call_v1),
 };
 
-/* Events are kept, newest last, for a test to read with "events". */
-static uint8_t events[1 << 16];
+/* Events are kept, newest last and each behind its length, for a test to read with "events". */
+static uint8_t events[1 << 20];
 static uint32_t events_len, event_count;
 
 PULP_EXPORT(pulp_init) int32_t pulp_init(const uint8_t *config, uint32_t len) { return (void)config, (void)len, 0; }
 PULP_EXPORT(pulp_step) int32_t pulp_step(const uint8_t *data, uint32_t len) {
     pulp_envelope envelope = pulp_open(data, len);
-    if (!envelope.payload_len || events_len + envelope.payload_len > sizeof events) return 0;
-    memcpy(events + events_len, envelope.payload.at, envelope.payload_len);
-    events_len += envelope.payload_len, event_count++;
+    if (!envelope.payload_len || events_len + 4 + envelope.payload_len > sizeof events) return 0;
+    memcpy(events + events_len, &envelope.payload_len, 4);
+    memcpy(events + events_len + 4, envelope.payload.at, envelope.payload_len);
+    events_len += 4 + envelope.payload_len, event_count++;
     return 0;
 }
 PULP_EXPORT(pulp_shutdown) int32_t pulp_shutdown(void) { return 0; }

@@ -112,25 +112,12 @@ class Window:
             assert time.monotonic() < until, f"{len(seen)} of {count} events {kind!r}"
             number, raw = self("events")
             for _ in range(number):
-                decoder = raw
-                size = item_size(decoder)
-                event = codec.decode(decoder[:size])
-                raw = raw[size:]
+                size = int.from_bytes(raw[:4], "little")
+                event, raw = codec.decode(raw[4 : 4 + size]), raw[4 + size :]
                 if event["kind"] == kind:
                     seen.append(event["payload"])
             time.sleep(0.002)
         return seen
-
-
-def item_size(data: bytes) -> int:
-    """Return the bytes of the first MessagePack item."""
-    for size in range(1, len(data) + 1):
-        try:
-            codec.decode(data[:size])
-        except codec.DecodeError:
-            continue
-        return size
-    raise AssertionError("no whole item")
 
 
 @pytest.fixture

@@ -12,9 +12,13 @@ from guesthouse.interfaces.pulp.extensions.process import Process
 from guesthouse.interfaces.pulp.extensions.pty import PTY
 from guesthouse.interfaces.pulp.extensions.s3 import S3
 from guesthouse.interfaces.pulp.extensions.sqlite import SQLite
+from guesthouse.interfaces.pulp.extensions.udp import UDP
+from guesthouse.interfaces.pulp.extensions.wsout import WSOutbound
 from guesthouse.interfaces.pulp.http.inbound import HTTPInbound
 from guesthouse.interfaces.pulp.http.outbound import HTTPOutbound
 from guesthouse.interfaces.pulp.http.server import LoopThread
+from guesthouse.interfaces.pulp.http.sse import SSE
+from guesthouse.interfaces.pulp.http.websockets import WSInbound
 from guesthouse.interfaces.pulp.sibling import Sibling
 from guesthouse.registry import Registry
 
@@ -31,7 +35,15 @@ class Catalogue:
         eventful: names of those that bring events to cells.
     """
 
-    eventful = frozenset({"transport.http.inbound", "spawn.pty"})
+    eventful = frozenset(
+        {
+            "transport.http.inbound",
+            "transport.ws.inbound",
+            "transport.ws.outbound",
+            "network.udp",
+            "spawn.pty",
+        }
+    )
 
     def __init__(self) -> None:
         self.threads = LoopThread()
@@ -39,7 +51,8 @@ class Catalogue:
         self.http = HTTPInbound(self.threads, self.fetch.splice)
         self.sibling = Sibling()
         self.gated: tuple[Extension, ...] = (
-            self.http, self.fetch, Files(), SQLite(), Entropy(), Greet(), JWT(), Process(), PTY(), S3(),
+            self.http, self.fetch, WSInbound(self.http), SSE(self.http), WSOutbound(self.threads),
+            UDP(self.threads), Files(), SQLite(), Entropy(), Greet(), JWT(), Process(), PTY(), S3(),
         )  # fmt: skip
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import itertools
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +13,7 @@ from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.extension import Environment, Event, Extension, Posted, Refused, request
 from guesthouse.interfaces.pulp.http import headers
-from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread
+from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread, listen_address
 from guesthouse.interfaces.pulp.http.site import REPLY_SECONDS, Reply, Site, plain
 from guesthouse.interfaces.pulp.routes import BadPattern, RouteConflict
 from guesthouse.interfaces.pulp.structs import (
@@ -257,24 +256,12 @@ class HTTPInbound(Extension):
             settings = self._environment.settings
             cert, key = settings.get("HTTP_CERT"), settings.get("HTTP_KEY")
             certificate = (Path(cert), Path(key)) if cert and key else None
-            server = HTTPServer(site, self.threads, self._parsed(address), certificate)
+            server = HTTPServer(
+                site, self.threads, listen_address(address, settings.get("HTTP_HOST")), certificate
+            )
             self._listening[address] = server, site
         log.info("http server started", addr=f"{server.host}:{server.port}", tls=server.tls)
         return site
-
-    def _parsed(self, address: str) -> tuple[str, int]:
-        """Split an address; no host means the operator's ``HTTP_HOST``, which is loopback by default.
-
-        Raises:
-            ValueError: no port, or a host that the operator did not open (DESIGN 8, invariant 5).
-        """
-        host, _, port = address.rpartition(":")
-        own = self._environment.settings.get("HTTP_HOST") or "127.0.0.1"
-        host = host.strip("[]") or own
-        host = "127.0.0.1" if host == "localhost" else host
-        if host != own and not ipaddress.ip_address(host).is_loopback:
-            raise ValueError(f"{host} is not a loopback address; set HTTP_HOST to open it")
-        return host, int(port)
 
 
 def _status(status: int) -> int:

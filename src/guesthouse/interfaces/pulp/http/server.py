@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -124,6 +125,25 @@ class HTTPServer:
         from guesthouse.interfaces.pulp.http.embedded import EmbeddedServer
 
         return EmbeddedServer(application, descriptor, _BACKLOG, certificate)
+
+
+def listen_address(text: str, opened: str | None) -> tuple[str, int]:
+    """Split an address to listen at; without a host it means what the operator opened, else loopback.
+
+    Args:
+        text: ``host:port`` or ``:port``.
+        opened: the address that the operator opened, such as ``0.0.0.0``; loopback by default.
+
+    Raises:
+        ValueError: no port, or a host that the operator did not open (DESIGN 8, invariant 5).
+    """
+    host, _, port = text.strip().rpartition(":")
+    own = opened or "127.0.0.1"
+    host = host.strip("[]") or own
+    host = "127.0.0.1" if host == "localhost" else host
+    if host != own and not ipaddress.ip_address(host).is_loopback:
+        raise ValueError(f"{host} is not a loopback address; set HTTP_HOST to open it")
+    return host, int(port)
 
 
 def _listening(address: tuple[str, int]) -> socket.socket:
