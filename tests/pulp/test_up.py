@@ -14,6 +14,11 @@ import httpx
 import pytest
 
 
+def limit() -> float:
+    """Return the seconds that an orderly end may take: three, more on a machine that is overloaded already."""
+    return 3 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 class Process:
     """A running ``guesthouse up`` whose log is read from a file."""
 
@@ -83,7 +88,7 @@ def test_case_01_boot_init_step_interrupt_and_exit_0_with_every_log_line(up, tmp
     time.sleep(0.1)
     code, seconds = process.interrupt()
     assert code == 0
-    assert seconds < 3
+    assert seconds < limit()
     lines = process.log.read_text()
     expected = [
         'msg="pulp boot"',
@@ -113,7 +118,7 @@ def test_case_01_echo_is_served_and_ends_on_sigterm_even_while_a_cell_spins(up, 
     process.wait_for('msg="cell ready" cell=echo')
     assert httpx.get(f"http://127.0.0.1:{port}/echo/word").text == "word"
     code, seconds = process.interrupt(signal.SIGTERM)
-    assert (code, seconds < 3) == (0, True)
+    assert (code, seconds < limit()) == (0, True)
 
 
 def test_a_faulty_manifest_or_cell_ends_with_the_code_of_a_refusal(up, tmp_path, build) -> None:
