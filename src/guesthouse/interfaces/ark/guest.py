@@ -43,7 +43,7 @@ class ArkSide(GuestSide):
     def __init__(self, guest: LoadedGuest) -> None:
         super().__init__(guest)
         info = guest.info
-        self.limits = LaunchLimits().changed(dict(guest.options.get("ark", {})))
+        self.limits = LaunchLimits.of(guest.options.get("ark", guest.config.get("ark", {})))
         self.child_limits = self.limits.as_limits()
         self.journal = guest.service("launches")
         self.functions = launchable(info) - {"ark_alloc"}

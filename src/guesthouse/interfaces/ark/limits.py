@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
+from guesthouse.errors import LoadError
 from guesthouse.limits import Limits, parse_duration, parse_size
 
 _SIZES = frozenset({"max_input", "max_output", "child_memory"})
@@ -35,6 +37,20 @@ class LaunchLimits:
     child_memory: int = 256 << 20
     child_wall: float = 30.0
 
+    @classmethod
+    def of(cls, given: LaunchLimits | Mapping[str, Any]) -> LaunchLimits:
+        """Return limits as they are, or made from what a manifest or ``host.load`` says.
+
+        Raises:
+            LoadError: something in there is no limit, or its value does not fit.
+        """
+        if isinstance(given, LaunchLimits):
+            return given
+        try:
+            return cls().changed(given)
+        except ValueError as error:
+            raise LoadError(str(error)) from None
+
     def as_limits(self) -> Limits:
         """Return what each child may use, as limits of a call."""
         return Limits(
@@ -45,7 +61,7 @@ class LaunchLimits:
             input=self.max_input,
         )
 
-    def changed(self, options: dict[str, Any]) -> Self:
+    def changed(self, options: Mapping[str, Any]) -> Self:
         """Return these limits with some changed: sizes and durations also as ``"64MiB"`` and ``"2s"``.
 
         Raises:
