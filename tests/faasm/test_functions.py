@@ -245,6 +245,11 @@ def test_case_errors_stay_inside_of_the_guest(function):
     assert function("echo").call(b"unharmed") == b"unharmed"
 
 
+def test_case_errors_polling_an_empty_input_does_not_hang(function):
+    # It imports nothing of Faasm, so it is told whose it is.
+    assert function("stdin_poll", interface="faasm").invoke().code == 0
+
+
 def test_case_stack(function):
     assert function("stack_heap").invoke().code == 0
     assert isinstance(function("stack_overflow").invoke().error, Trap)

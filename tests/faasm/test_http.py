@@ -278,6 +278,7 @@ def test_shared_files_are_named_by_their_header_and_stay_where_they_belong(clien
     assert (absent.status_code, absent.text) == (500, "Empty response")
     for path in ("../outside", "a/../../b", "/etc/passwd", "faasm://../../x"):
         assert client.put("/file", content=b"x", headers={"FilePath": path}).status_code == 400
+        assert client.get("/file", headers={"FilePath": path}).status_code == 400
     assert client.get("/file", headers={"FilePath": "etc/hosts"}).status_code == 500
     other = {"headers": {"FilePath": "mine"}, "params": {"tenant": "demo"}}
     assert client.put("/file", content=b"secret", **other).status_code == 200

@@ -155,11 +155,11 @@ class Running:
                 self.workers.unblock(True)
             call._instance = None
             future = call._future
+        for child in orphans:
+            self.cancel(child, "its caller has ended")
         if waiters:
             for turn in waiters:
                 release(turn)
-        for child in orphans:
-            self.cancel(child, "its caller has ended")
         call._scratch = None
         call.input = b""
         call.payload = None

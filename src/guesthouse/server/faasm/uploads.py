@@ -127,7 +127,10 @@ class FaasmUploads:
         path = request.headers.get("FilePath")
         if not path:
             return PlainTextResponse("Missing header FilePath", 400)
-        data = await run_in_threadpool(self._tree(self.planner.api.tenant(request)).get, path)
+        try:
+            data = await run_in_threadpool(self._tree(self.planner.api.tenant(request)).get, path)
+        except FileError as error:
+            raise BadRequest(str(error)) from None
         if not data:
             return PlainTextResponse("Empty response", 500)
         return Response(data, media_type="application/octet-stream")
