@@ -22,14 +22,17 @@ from typing import Any, Self
 from guesthouse.interfaces.grafos.fabric import OPENERS, Fabric, FabricOptions
 from guesthouse.interfaces.grafos.net import Link, Network
 from guesthouse.resources.blocks.pool import Blocks
+from guesthouse.resources.gpu.pool import DeviceInfo, Gpu
 from guesthouse.resources.leases.clock import VirtualClock
 from guesthouse.resources.leases.engine import Lease
 from guesthouse.resources.leases.status import LeaseError
 from guesthouse.resources.memory.arena import Memory, Window
+from guesthouse.testing.gpu import Recorder
 
 ARENA_BYTES = 65_536
 NUM_BLOCKS = 1_024
 UNIX_TIME = 1_700_000_000
+VRAM = 1 << 30
 LINK = Link("mock0", 10_000_000_000)
 #: The pools behind the quotas, with room for the rounding of many small leases.
 _MEMORY_POOL = 1 << 28
@@ -54,6 +57,7 @@ class MockFabric(Fabric):
     Attributes:
         clock: the virtual clock of its leases.
         errors: codes that hellos and submissions are answered with, by name.
+        launch_log: accepted GPU launches: module, kernel, dims, arguments.
         tasklet: ``(exit_code, output)`` that every submitted tasklet has, without being run.
     """
 
@@ -75,6 +79,18 @@ class MockFabric(Fabric):
         self._windows: weakref.WeakSet[Window] = weakref.WeakSet()
         self.memory = Memory(self.clock, arena=ARENA_BYTES, pool=_MEMORY_POOL)
         self.blocks = Blocks(self.clock, blocks=NUM_BLOCKS, pool=_BLOCK_POOL)
+        self.launch_log: list[tuple[int, str, tuple[int, ...], tuple[bytes, ...]]] = []
+        self._mock_gpu = Gpu(
+            self.clock,
+            [DeviceInfo("mock", "mock", 0, VRAM)],
+            start=lambda _device, _capacity: Recorder(),
+            observe=lambda *launch: self.launch_log.append(launch),
+        )
+
+    @property
+    def gpu(self) -> Gpu:
+        """One device that keeps bytes, loads any image and records launches without computing."""
+        return self._mock_gpu
 
     # -- what the interface asks
 
@@ -124,7 +140,7 @@ class MockFabric(Fabric):
 
         Leases that end earlier go with it: time is one for all.
         """
-        for engine in (self.memory.leases, self.blocks.leases):
+        for engine in (self.memory.leases, self.blocks.leases, *self.gpu.engines):
             for tenant in engine.tenants:
                 for known in engine.held_by(tenant):
                     if known.id == lease:
@@ -133,8 +149,8 @@ class MockFabric(Fabric):
         raise LeaseError(-8, f"lease {lease:#x}")
 
     def fail_next_teardown(self, lease: int) -> None:
-        """Have the teardown of a memory or block lease fail, so that it is fenced."""
-        for engine in (self.memory.leases, self.blocks.leases):
+        """Have the teardown of a lease fail, so that it is fenced."""
+        for engine in (self.memory.leases, self.blocks.leases, *self.gpu.engines):
             try:
                 engine.fail_next_teardown(lease)
             except LeaseError:

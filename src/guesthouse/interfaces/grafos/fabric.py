@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 from guesthouse.errors import ResourceError
 from guesthouse.interfaces.grafos.net import Network
-from guesthouse.limits import Size, parse_size
+from guesthouse.limits import Duration, Size, parse_duration, parse_size
 from guesthouse.resources.blocks.pool import Blocks
+from guesthouse.resources.gpu import probe
+from guesthouse.resources.gpu.pool import Gpu
 from guesthouse.resources.leases.clock import LeaseClock
 from guesthouse.resources.leases.journal import Journal
 from guesthouse.resources.leases.reaper import Reaper
@@ -33,6 +36,7 @@ class FabricOptions:
         direct: bypass the page cache.
         gpu: ``auto``, ``cuda``, ``opencl``, ``cpu`` or ``off``.
         vram: bytes of GPU memory to lease; by default what the device has.
+        gpu_deadline: how long the device may work on one request; beyond, the session is lost.
     """
 
     directory: str | os.PathLike[str] | None = None
@@ -45,6 +49,7 @@ class FabricOptions:
     direct: bool = False
     gpu: str = "auto"
     vram: Size | None = None
+    gpu_deadline: Duration = "30s"
 
 
 #: What opens a fabric that is given by a word, such as ``mock``; the test kit adds its own.
@@ -122,7 +127,29 @@ class Fabric:
             direct=options.direct,
             sync=options.sync,
         )
+        self._gpu: Gpu | None = None
+        self._gpu_lock = threading.Lock()
         self._reaper = Reaper([self.memory.leases, self.blocks.leases])
+
+    @property
+    def gpu(self) -> Gpu | None:
+        """GPU leases; made at the first use, since asking a driver takes time. ``None`` without a backend.
+
+        Raises:
+            ResourceError: the backend that was asked for does not work here.
+        """
+        with self._gpu_lock:
+            if self._gpu is None:
+                options = self.options
+                devices = probe.devices(
+                    options.gpu, None if options.vram is None else parse_size(options.vram)
+                )
+                if not devices:
+                    return None
+                self._gpu = Gpu(self.clock, devices, deadline=parse_duration(options.gpu_deadline))
+                for engine in self._gpu.engines:
+                    self._reaper.watch(engine)
+            return self._gpu
 
     def greet(self, resource: str) -> None:
         """A guest says hello to `fbmu`, `fbbu` or `net`; raising a `LeaseError` turns it away."""
@@ -136,12 +163,15 @@ class Fabric:
         return {
             "memory leases": len(self.memory.leases),
             "block leases": len(self.blocks.leases),
+            "gpu": [asdict(device) for device in (self.gpu.devices if self.gpu else ())],
             "network": [link._asdict() for link in self.network.links()],
         }
 
     def close(self) -> None:
         """Flush and close everything; block leases go on with the next start."""
         self._reaper.close()
+        if self._gpu is not None:
+            self._gpu.close()
         self.memory.close()
         self.blocks.close()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from guesthouse.engine.functions import HostFunction, Native
-from guesthouse.interfaces.grafos import leasing, net, tasklets, transfers
+from guesthouse.interfaces.grafos import gpu, leasing, net, tasklets, transfers
 from guesthouse.interfaces.grafos.calling import Range, data, guarded, result
 
 MEMORY = ("grafos.memory", "fabricbios_fbmu_v0")
@@ -83,6 +83,60 @@ FUNCTIONS: tuple[HostFunction, ...] = (
     _row(BLOCKS, "fbbu_query", "Ii", None, (result(1, _INFO),), "Describes a block lease."),
     _row(BLOCKS, "fbbu_read_block_lease", "IIi", None, (_LEASED_BLOCK,), "Reads a block of a lease."),
     _row(BLOCKS, "fbbu_write_block_lease", "IIi", None, (_LEASED_BLOCK,), "Writes a block of a lease."),
+    _row(GPU, "gpu_lease_alloc", "IIIi", gpu.gpu_lease_alloc, (result(3, _WORD),), "Leases GPU memory."),
+    _row(
+        GPU,
+        "gpu_lease_renew",
+        "IIi",
+        gpu.gpu_lease_renew,
+        (result(2, _WORD, optional=True),),
+        "Extends a GPU lease.",
+    ),
+    _row(GPU, "gpu_lease_free", "I", gpu.gpu_lease_free, (), "Ends a GPU lease with its session."),
+    _row(GPU, "gpu_lease_query", "I", gpu.gpu_lease_query, (), "Status of a GPU lease, 0 to 3."),
+    _row(
+        GPU,
+        "gpu_session_mem_alloc",
+        "IIi",
+        gpu.gpu_session_mem_alloc,
+        (result(2, _WORD),),
+        "Allocates zeroed device memory.",
+    ),
+    _row(GPU, "gpu_session_mem_free", "II", gpu.gpu_session_mem_free, (), "Frees device memory."),
+    _row(
+        GPU,
+        "gpu_session_mem_write",
+        "IIIii",
+        gpu.gpu_session_mem_write,
+        (data(3, 4),),
+        "Copies to the device.",
+    ),
+    _row(
+        GPU,
+        "gpu_session_mem_read",
+        "IIIii",
+        gpu.gpu_session_mem_read,
+        (data(3, 4),),
+        "Copies from the device.",
+    ),
+    _row(
+        GPU,
+        "gpu_session_module_load",
+        "Iiii",
+        gpu.gpu_session_module_load,
+        (data(1, 2), result(3, _WORD)),
+        "Loads a kernel image: PTX, cubin, fatbin, or a bundle of several kinds.",
+    ),
+    _row(GPU, "gpu_session_module_unload", "II", gpu.gpu_session_module_unload, (), "Drops a module."),
+    _row(
+        GPU,
+        "gpu_session_launch",
+        "IIiiiiiii",
+        gpu.gpu_session_launch,
+        (data(2, 3), Range(4, size=28), data(5, 6), Range(7, 8, 4)),
+        "Queues a kernel launch.",
+    ),
+    _row(GPU, "gpu_session_sync", "I", gpu.gpu_session_sync, (), "Waits for every launch."),
     _row(
         NET,
         "net_hello",

@@ -21,15 +21,22 @@ class Reaper:
     """
 
     def __init__(self, engines: Iterable[Any]) -> None:
-        self._engines = tuple(engines)
+        self._engines = list(engines)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-reaper", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD):
-            for engine in self._engines:
-                engine.reap()
+            for engine in tuple(self._engines):
+                try:
+                    engine.reap()
+                except Exception:  # noqa: BLE001, S112 - one pool's trouble must not stop the others
+                    continue
+
+    def watch(self, engine: Any) -> None:
+        """Look after one more."""
+        self._engines.append(engine)
 
     def close(self) -> None:
         """Stop the thread and wait for it."""
