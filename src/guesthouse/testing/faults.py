@@ -16,7 +16,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from guesthouse.engine import Engine, Module, SharedMemory, Template
+from guesthouse.engine import Engine, Module, Template
 from guesthouse.engine.functions import Constant, HostFunction, Native, Trapping
 from guesthouse.testing.interpose import Fault
 
@@ -114,10 +114,8 @@ class _FaultModule(Module):
         self.__dict__.update(module.__dict__)
         self._faults = faults
 
-    def link(
-        self, bindings: Mapping[tuple[str, str], HostFunction], *, shared: SharedMemory | None = None
-    ) -> Template:
-        return super().link({key: self._faults.cover(row) for key, row in bindings.items()}, shared=shared)
+    def link(self, bindings: Mapping[tuple[str, str], HostFunction], **options: Any) -> Template:
+        return super().link({key: self._faults.cover(row) for key, row in bindings.items()}, **options)
 
 
 class _FaultEngine(Engine):
