@@ -95,9 +95,9 @@ class WasiSide(GuestSide):
         return WasiOptions(**given, stdin=stdin, output_limit=limits.output, descriptors=limits.handles)
 
     def release(self, instance: Instance, call: Call | None) -> None:
-        """Close all descriptors."""
+        """Close all descriptors, unless the instance is one thread of many: WASIX does it then."""
         context = context_of(instance)
-        if context is not None:
+        if context is not None and context.thread is None:
             context.process.close()
 
     def holdings(self, instance: Instance) -> Mapping[str, int]:

@@ -83,6 +83,11 @@ class BusState:
         self.topic_page: int | None = None
         self._bids = self._cids = 0
 
+    @property
+    def used(self) -> bool:
+        """Whether a process was ever opened."""
+        return self._bids > 0
+
     def adopt(self, process: BusProcess) -> int:
         """Give a process its number."""
         with self.lock:
@@ -347,13 +352,13 @@ def _next(own: BusState) -> Event | None:
 
 
 def _listen(thread: GuestThread, own: BusState) -> None:
-    """Listen, from the first poll on; without a listener there is nothing to wait for but own calls."""
+    """Listen, from the first poll on; without a listener the polls of a program that calls others go on."""
     if own.listener is None:
         try:
             own.listener = thread.program.runtime.bus().listen()
             set_waker(own.listener, own.wake.set)
         except BusError:
-            if not own.outgoing and not own.served:
+            if not own.used:
                 raise
 
 
