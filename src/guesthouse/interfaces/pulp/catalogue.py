@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from guesthouse.capabilities import Capability, Hooks
 from guesthouse.interfaces.pulp.extension import Extension
+from guesthouse.interfaces.pulp.extensions.docker import Docker
 from guesthouse.interfaces.pulp.extensions.entropy import Entropy
 from guesthouse.interfaces.pulp.extensions.files import Files
 from guesthouse.interfaces.pulp.extensions.greet import Greet
@@ -52,7 +53,7 @@ class Catalogue:
         self.sibling = Sibling()
         self.gated: tuple[Extension, ...] = (
             self.http, self.fetch, WSInbound(self.http), SSE(self.http), WSOutbound(self.threads),
-            UDP(self.threads), Files(), SQLite(), Entropy(), Greet(), JWT(), Process(), PTY(), S3(),
+            UDP(self.threads), Files(), SQLite(), Entropy(), Greet(), JWT(), Process(), PTY(), S3(), Docker(),
         )  # fmt: skip
 
     @property
