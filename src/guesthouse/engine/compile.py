@@ -98,6 +98,20 @@ class Module:
         return None
 
 
+def beside(module: Module, wasm: bytes) -> Module:
+    """Compile another module for the engine of one; it is kept in no cache.
+
+    Raises:
+        InvalidModule: the bytes are no valid module, or use what the engine does not allow.
+    """
+    info = read(wasm)
+    try:
+        compiled = module.variant.compile(wasm)
+    except wasmtime.WasmtimeError as error:
+        raise InvalidModule(_first_line(error)) from None
+    return Module(info, module.variant, compiled, module.misfit, False)
+
+
 class Engine:
     """Compiles modules through the cache.  Any thread may use it.
 

@@ -18,12 +18,8 @@ from guesthouse.engine.traps cimport take_message
 import hashlib
 import threading
 
-import wasmtime
-
-from guesthouse.engine.compile import Module
-from guesthouse.engine.linker import Template
-from guesthouse.engine.modules import read
-from guesthouse.errors import InvalidModule, LoadError
+from guesthouse.engine.compile import beside
+from guesthouse.errors import LoadError
 
 #: Compiled companions that each engine keeps.
 MOST_KEPT = 256
@@ -82,12 +78,7 @@ def compile_beside(Instance instance not None, wasm):
         if module is not None:
             variant.companions.move_to_end(key)
             return module
-    info = read(wasm)
-    try:
-        compiled = variant.compile(wasm)
-    except wasmtime.WasmtimeError as error:
-        raise InvalidModule(str(error).splitlines()[0]) from None
-    module = Module(info, variant, compiled, None, False)
+    module = beside(instance.template.module, wasm)
     with lock:
         variant.companions[key] = module
         while len(variant.companions) > MOST_KEPT:

@@ -21,8 +21,9 @@ from collections.abc import Callable, Collection
 
 from guesthouse.engine.binary import Cursor, GlobalType
 from guesthouse.engine.core import Instance
+from guesthouse.engine.exporting import assemble, content, export, with_exports
 from guesthouse.engine.items import function_address, global_value, memory_view, table_addresses
-from guesthouse.engine.modules import ORDER, ModuleInfo
+from guesthouse.engine.modules import ModuleInfo
 from guesthouse.engine.segments import (
     active_data,
     active_elements,
@@ -42,7 +43,6 @@ MARK = "guesthouse.snapshot"
 MOST_RUNS = 10_000
 
 _TABLE, _MEMORY, _GLOBAL, _EXPORT, _START, _ELEMENT, _DATA, _DATA_COUNT = 4, 5, 6, 7, 8, 9, 11, 12
-_KINDS = {"function": 0, "table": 1, "memory": 2, "global": 3, "tag": 4}
 
 
 class SnapshotRefused(LoadError):
@@ -91,12 +91,7 @@ def instrument(wasm: bytes, info: ModuleInfo) -> bytes:
     added += [("table", i) for i in range(len(info.tables))]
     added += [("global", i) for i, kind in enumerate(info.globals) if kind.mutable]
     added += [("function", i) for i in sorted(_named_functions(wasm, info))]
-    items = [_export(_label(kind, index), kind, index) for kind, index in added]
-    old = _content(wasm, info, _EXPORT)
-    cursor = Cursor(old or b"\0")
-    count = cursor.unsigned()
-    body = unsigned(count + len(items)) + old[cursor.position :] + b"".join(items)
-    return _assemble(wasm, info, {_EXPORT: body})
+    return with_exports(wasm, info, [(_label(kind, index), kind, index) for kind, index in added])
 
 
 def freeze(wasm: bytes, info: ModuleInfo, instance: Instance, without: Collection[str] = ()) -> bytes:
@@ -133,13 +128,13 @@ def freeze(wasm: bytes, info: ModuleInfo, instance: Instance, without: Collectio
         _START: None,
         _ELEMENT: _element_section(wasm, info, tables),
     }
-    old = settle_data(_content(wasm, info, _DATA)) if info.data_count else []
+    old = settle_data(content(wasm, info, _DATA)) if info.data_count else []
     new[_DATA] = vector(old + images) if old or images else None
     if any(each.id == _DATA_COUNT for each in info.sections):
         new[_DATA_COUNT] = unsigned(len(old) + len(images))
     mark = json.dumps({"of": info.sha256}).encode()
     name = MARK.encode()
-    return _assemble(wasm, info, new) + section(0, unsigned(len(name)) + name + mark)
+    return assemble(wasm, info, new) + section(0, unsigned(len(name)) + name + mark)
 
 
 def is_snapshot(info: ModuleInfo) -> bool:
@@ -151,42 +146,14 @@ def _label(kind: str, index: int) -> str:
     return f"{MARK}:{kind}:{index}"
 
 
-def _export(name: str, kind: str, index: int) -> bytes:
-    raw = name.encode()
-    return unsigned(len(raw)) + raw + bytes([_KINDS[kind]]) + unsigned(index)
-
-
 def _export_section(info: ModuleInfo, without: Collection[str]) -> bytes:
     kept = [item for item in info.exports.values() if item.name not in without]
-    return vector([_export(item.name, item.kind, item.index) for item in kept]) if info.exports else b""
-
-
-def _content(wasm: bytes, info: ModuleInfo, number: int) -> bytes:
-    for each in info.sections:
-        if each.id == number:
-            return bytes(wasm[each.start : each.start + each.size])
-    return b""
-
-
-def _assemble(wasm: bytes, info: ModuleInfo, new: dict[int, bytes | None]) -> bytes:
-    """Return the module with sections replaced, left out (``None``) or put in where they belong."""
-    out = [bytes(wasm[:8])]
-    waiting = {number: body for number, body in new.items() if body}
-    for each in info.sections:
-        if each.id and each.id in ORDER:
-            early = sorted((n for n in waiting if ORDER[n] < ORDER[each.id]), key=ORDER.__getitem__)
-            out += [section(number, waiting.pop(number)) for number in early]
-        if each.id in waiting:
-            out.append(section(each.id, waiting.pop(each.id)))
-        elif each.id == 0 or each.id not in new:
-            out.append(bytes(wasm[each.offset : each.start + each.size]))
-    out += [section(number, waiting[number]) for number in sorted(waiting, key=ORDER.__getitem__)]
-    return b"".join(out)
+    return vector([export(item.name, item.kind, item.index) for item in kept]) if info.exports else b""
 
 
 def _named_functions(wasm: bytes, info: ModuleInfo) -> set[int]:
     """Return every function that can get into a table or global: all that segments and globals name."""
-    named = settle_elements(_content(wasm, info, _ELEMENT))[1] if info.element_count else set[int]()
+    named = settle_elements(content(wasm, info, _ELEMENT))[1] if info.element_count else set[int]()
     for expression in _initialisers(wasm, info):
         if expression[0] == 0xD2:
             named.add(Cursor(expression[1:]).unsigned())
@@ -195,7 +162,7 @@ def _named_functions(wasm: bytes, info: ModuleInfo) -> set[int]:
 
 def _initialisers(wasm: bytes, info: ModuleInfo) -> list[bytes]:
     """Return the initial expressions of the globals."""
-    body = _content(wasm, info, _GLOBAL)
+    body = content(wasm, info, _GLOBAL)
     if not body:
         return []
     cursor, found = Cursor(body), []
@@ -230,7 +197,7 @@ def _resized(
     wasm: bytes, info: ModuleInfo, number: int, sizes: list[int], skip: Callable[[Cursor], object]
 ) -> bytes:
     """Return a memory or table section with new minimum sizes; ``skip`` reads what precedes the limits."""
-    body = _content(wasm, info, number)
+    body = content(wasm, info, number)
     cursor, out = Cursor(body), []
     for size in sizes[: cursor.count("items")] if body else ():
         begin = cursor.position
@@ -261,7 +228,7 @@ def _table_section(wasm: bytes, info: ModuleInfo, sizes: list[int]) -> bytes:
 
 
 def _global_section(wasm: bytes, info: ModuleInfo, instance: Instance, functions: dict[int, int]) -> bytes:
-    body = _content(wasm, info, _GLOBAL)
+    body = content(wasm, info, _GLOBAL)
     if not body:
         return b""
     cursor, out = Cursor(body), []
@@ -286,7 +253,7 @@ def _initialiser(index: int, kind: GlobalType, value: bytes | int, functions: di
 
 
 def _element_section(wasm: bytes, info: ModuleInfo, tables: list[list[int | None]]) -> bytes | None:
-    segments = settle_elements(_content(wasm, info, _ELEMENT))[0] if info.element_count else []
+    segments = settle_elements(content(wasm, info, _ELEMENT))[0] if info.element_count else []
     for index, table in enumerate(tables):
         start = 0
         while start < len(table):
