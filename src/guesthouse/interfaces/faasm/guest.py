@@ -14,6 +14,7 @@ from guesthouse.interfaces.faasm import files, linking, state
 from guesthouse.interfaces.faasm.imports import IMPORTS
 from guesthouse.interfaces.faasm.libraries import Rows
 from guesthouse.interfaces.faasm.message import Message, message_of, signed
+from guesthouse.interfaces.faasm.processes import Processes, has_shared_memory
 from guesthouse.interfaces.faasm.session import SESSION, Session, session_of
 from guesthouse.interfaces.faasm.settings import Settings
 from guesthouse.interfaces.faasm.space import windows
@@ -66,6 +67,7 @@ class FaasmSide(GuestSide):
             self._rows = linking.granted_rows((*IMPORTS, *WASI), guest.granted)
         self._plain = self._command("", None)
         self._state = guest.service("state") if state.CAPABILITY in guest.granted else None
+        self._processes = Processes(guest, self._state) if has_shared_memory(guest.info) else None
 
     # -- around a call
 
@@ -104,6 +106,21 @@ class FaasmSide(GuestSide):
 
     # -- the call
 
+    def serve(self, call: Call) -> Outcome:
+        """Run one call in a fresh instance, or in a fresh process if its memory is shared between threads.
+
+        Raises:
+            CallError: the call ended without a result.
+        """
+        if self._processes is None:
+            return super().serve(call)
+        instance = self._processes.open(call)
+        try:
+            instance.start()
+            return self.run(instance, call)
+        finally:
+            self.guest.dismiss(instance, call)
+
     def run(self, instance: Instance, call: Call) -> Outcome:
         """Run one call in a fresh instance.
 
@@ -112,7 +129,7 @@ class FaasmSide(GuestSide):
         """
         message = message_of(call)
         try:
-            code = self._enter(instance, call, message)
+            code = self._enter_threaded(instance, call, message)
         except Exit as leaving:
             code = signed(leaving.code)
         if code:
@@ -122,6 +139,27 @@ class FaasmSide(GuestSide):
         if self._prints:
             output = b"".join(session_of(call).printed) + b"\n" + output
         return Outcome(0, output)
+
+    def _enter_threaded(self, instance: Instance, call: Call, message: Message) -> int:
+        """Run the function; what ends any thread by exception ends the call (spec 5.4)."""
+        session = session_of(call)
+        failure: BaseException | None = None
+        code = 0
+        try:
+            code = self._enter(instance, call, message)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            crew = session.crew
+            if crew is not None:
+                crew.end()
+                if crew.output is not None and failure is None and not instance.output:
+                    instance.set_output(crew.output)
+                cause = crew.outcome(failure)
+                if cause is not None and cause is not failure:
+                    raise cause
+        return code
 
     def _enter(self, instance: Instance, call: Call, message: Message) -> int:
         """Run the function that the call asks for and return its code."""

@@ -15,6 +15,7 @@ from guesthouse.interfaces.faasm import (
     python,
     shared,
     state,
+    threads,
 )
 from guesthouse.interfaces.faasm.io import FUNCTIONS as IO
 from guesthouse.interfaces.faasm.rows import row
@@ -33,6 +34,7 @@ IMPORTS: tuple[HostFunction, ...] = (
     *memory.ROWS,
     *files.ROWS,
     *linking.ROWS,
+    *threads.ROWS,
     *conf.ROWS,
     *python.ROWS,
     *shared.ROWS,

@@ -4,7 +4,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from guesthouse.engine.record cimport OK, TRAPPED, Record, memory_size, native_t, trap, val_t
-from guesthouse.interfaces.faasm.space cimport WASM_PAGE, Space, current, extend, shrink, space_of
+from guesthouse.interfaces.faasm.space cimport WASM_PAGE, Space, current, extend, lock, shrink, space_of, unlock
 # Mapped files come from the guest's WASI descriptors; like WASIX, this builds on WASI's table.
 from guesthouse.interfaces.wasi.state cimport KIND_FILE, Desc, demand, release
 
@@ -53,7 +53,9 @@ cdef int map_memory(Record* record, val_t* args, void* env) noexcept nogil:
             release(desc)
         args[0].u64 = FAILED
         return OK
-    address = extend(space, length)
+    lock(space)
+    address = extend(record, space, length)
+    unlock(space)
     if desc != NULL:
         if address >= 0:
             fine = fill_from(desc, record.base + address, length, offset)
@@ -61,7 +63,9 @@ cdef int map_memory(Record* record, val_t* args, void* env) noexcept nogil:
     if address < 0:
         return TRAPPED
     if not fine:
-        shrink(space, <uint64_t> address)
+        lock(space)
+        shrink(record, space, <uint64_t> address)
+        unlock(space)
         args[0].u64 = FAILED
         return OK
     args[0].u64 = <uint64_t> address
@@ -79,10 +83,12 @@ cdef int unmap_memory(Record* record, val_t* args, void* env) noexcept nogil:
         if address % WASM_PAGE:
             return trap(record, b"munmap: the address is no multiple of 65536")
         length = (length + WASM_PAGE - 1) & ~<uint64_t> (WASM_PAGE - 1)
+        lock(space)
         if address + length > memory_size(record):
             failed = 1
-        elif address + length == current(space):
-            failed = shrink(space, address)
+        elif address + length == current(record, space):
+            failed = shrink(record, space, address)
+        unlock(space)
     args[0].u64 = FAILED if failed else 0
     return OK
 
@@ -96,14 +102,15 @@ cdef int move_break(Record* record, val_t* args, void* env) noexcept nogil:
         return TRAPPED
     if increment % WASM_PAGE:
         return trap(record, b"__sbrk: the increment is no multiple of 65536")
-    old = <int64_t> current(space)
+    lock(space)
+    old = <int64_t> current(record, space)
     if increment > 0:
-        old = extend(space, <uint64_t> increment)
-        if old < 0:
-            return TRAPPED
-    elif increment < 0 and (old + increment < 0 or shrink(space, <uint64_t> (old + increment))):
-        args[0].u64 = FAILED
-        return OK
+        old = extend(record, space, <uint64_t> increment)
+    elif increment < 0 and (old + increment < 0 or shrink(record, space, <uint64_t> (old + increment))):
+        old = FAILED
+    unlock(space)
+    if old < 0:
+        return TRAPPED
     args[0].u64 = <uint64_t> old
     return OK
 

@@ -9,9 +9,11 @@ from guesthouse.interfaces.faasm.settings import Settings
 if TYPE_CHECKING:
     from guesthouse.calls import Call
     from guesthouse.interfaces.contract import LoadedGuest
+    from guesthouse.interfaces.faasm.crew import Crew
     from guesthouse.interfaces.faasm.files import FileView
     from guesthouse.interfaces.faasm.libraries import Libraries, Rows
     from guesthouse.interfaces.faasm.shared import Section
+    from guesthouse.interfaces.faasm.synchronisation import Synchronisation
 
 #: Key of the session in ``Call.scratch``.
 SESSION = object()
@@ -32,12 +34,14 @@ class Session:
         rows: the host functions that its libraries may import.
         libraries: what it loaded, ``None`` before the first.
         linking_error: what `dlerror` will tell.
+        crew: its threads, ``None`` while there is no need to tell them apart.
+        synchronisation: what they wait for, ``None`` before the first.
         section: the critical section that this call has used.
     """
 
     __slots__ = (
-        "children", "files", "guest", "kept", "libraries", "limits", "linking_error", "look_at", "printed",
-        "rows", "section", "settings",
+        "children", "crew", "files", "guest", "kept", "libraries", "limits", "linking_error", "look_at",
+        "printed", "rows", "section", "settings", "synchronisation",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +51,8 @@ class Session:
         self.limits = guest.limits
         self.libraries: Libraries | None = None
         self.linking_error: str | None = None
+        self.crew: Crew | None = None
+        self.synchronisation: Synchronisation | None = None
         self.children: dict[int, Call] = {}
         self.look_at = 64
         self.printed: list[bytes] = []

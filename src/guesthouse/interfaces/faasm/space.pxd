@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from guesthouse.engine.core cimport Attachment
 from guesthouse.engine.record cimport Record
+from guesthouse.resources.state.posix cimport pthread_mutex_t
 from guesthouse.resources.state.values cimport Value
 
 cdef enum:
@@ -24,8 +25,9 @@ cdef struct Window:
     uint64_t inside         # of the range's first byte, from `address` on
     int torn                # the guest unmapped a part of it
 
+# Threads over one shared memory have one space; `lock` it around everything but `space_of`.
 cdef struct Space:
-    Record* record
+    pthread_mutex_t mutex
     uint64_t floor          # size of the memory when the host first looked: never unmapped
     uint64_t top            # size of the memory when the host last looked
     uint64_t brk            # what lies between this and `top` is zero, and ours to hand out
@@ -36,14 +38,22 @@ cdef struct Space:
 # The space of the instance; NULL when the call was ended for lack of host memory.
 cdef Space* space_of(Record* record) noexcept nogil
 
+cdef void lock(Space* space) noexcept nogil
+cdef void unlock(Space* space) noexcept nogil
+
 # Guest address of `length` more zero bytes, rounded up to 64 KiB; -1 when the call was ended.
-cdef int64_t extend(Space* space, uint64_t length) noexcept nogil
+cdef int64_t extend(Record* record, Space* space, uint64_t length) noexcept nogil
 
 # Takes back what lies from `address` (a multiple of 64 KiB) up to the break: 0, or -1 when it may not.
-cdef int shrink(Space* space, uint64_t address) noexcept nogil
+cdef int shrink(Record* record, Space* space, uint64_t address) noexcept nogil
 
 # The current break.
-cdef uint64_t current(Space* space) noexcept nogil
+cdef uint64_t current(Record* record, Space* space) noexcept nogil
 
 cdef class SpaceKeeper(Attachment):
     cdef Space space
+    cdef Record* record
+
+# Another thread's share of a space.
+cdef class SharedSpace(Attachment):
+    cdef SpaceKeeper keeper

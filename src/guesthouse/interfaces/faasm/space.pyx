@@ -12,6 +12,9 @@ from guesthouse.engine.core cimport Instance, claim_slot
 from guesthouse.engine.record cimport ENDING_MEMORY, NOT_ENDING, Record, end, memory_grow, memory_size, trap
 from guesthouse.resources.state cimport arena as pages
 from guesthouse.resources.state cimport values
+from guesthouse.resources.state.posix cimport (
+    pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
+)
 
 from guesthouse.errors import MemoryLimit
 
@@ -23,6 +26,10 @@ cdef class SpaceKeeper(Attachment):
 
     def __cinit__(self):
         self.pointer = &self.space
+        pthread_mutex_init(&self.space.mutex, NULL)
+
+    def __dealloc__(self):
+        pthread_mutex_destroy(&self.space.mutex)
 
     cdef void detach(self) noexcept:
         cdef Space* space = &self.space
@@ -31,11 +38,29 @@ cdef class SpaceKeeper(Attachment):
             space.count -= 1
             window = &space.windows[space.count]
             # The pool would hand these very pages to the next instance in this slot.
-            pages.unmap(space.record.base + window.address, window.mapped)
+            pages.unmap(self.record.base + window.address, window.mapped)
             values.release(window.value)
         free(space.windows)
         space.windows = NULL
         space.room = 0
+
+
+cdef class SharedSpace(Attachment):
+    """Keeps the space of the main thread's instance for another thread's."""
+
+
+def share(Instance main not None, Instance thread not None):
+    """Let a thread's instance have the space of the main one, over the shared memory of both."""
+    cdef Space* space = space_of(main.alive())
+    cdef SharedSpace part
+    if space == NULL:
+        raise MemoryError("no memory for the guest's address space")
+    part = SharedSpace()
+    part.pointer = space
+    for attachment in main.attachments:
+        if isinstance(attachment, SpaceKeeper):
+            part.keeper = attachment
+    thread.attach(SLOT, part)
 
 
 def windows(Instance instance not None):
@@ -54,7 +79,9 @@ def reserve(Instance instance not None, length):
     cdef Space* space = space_of(record)
     cdef int64_t address = -1
     if space != NULL and 0 <= length <= 0xFFFFFFFF:
-        address = extend(space, length)
+        lock(space)
+        address = extend(record, space, length)
+        unlock(space)
     if address < 0:
         record.ending = NOT_ENDING
         raise MemoryLimit(record.size + length, record.memory_limit)
@@ -65,7 +92,7 @@ cdef void make_space(Record* record) noexcept with gil:
     cdef SpaceKeeper keeper
     try:
         keeper = SpaceKeeper()
-        keeper.space.record = record
+        keeper.record = record
         keeper.space.floor = keeper.space.top = keeper.space.brk = memory_size(record)
         (<Instance> record.owner).attach(SLOT, keeper)
     except BaseException:
@@ -78,41 +105,61 @@ cdef Space* space_of(Record* record) noexcept nogil:
     return <Space*> record.slots[SLOT]
 
 
-cdef void look(Space* space) noexcept nogil:
-    cdef uint64_t size = memory_size(space.record)
+cdef void lock(Space* space) noexcept nogil:
+    pthread_mutex_lock(&space.mutex)
+
+
+cdef void unlock(Space* space) noexcept nogil:
+    pthread_mutex_unlock(&space.mutex)
+
+
+cdef void look(Record* record, Space* space) noexcept nogil:
+    cdef uint64_t size = memory_size(record)
     if size != space.top:
         space.top = space.brk = size
 
 
-cdef uint64_t current(Space* space) noexcept nogil:
-    look(space)
+cdef uint64_t current(Record* record, Space* space) noexcept nogil:
+    look(record, space)
     return space.brk
 
 
-cdef int64_t extend(Space* space, uint64_t length) noexcept nogil:
-    cdef uint64_t address
-    look(space)
+cdef int64_t extend(Record* record, Space* space, uint64_t length) noexcept nogil:
+    cdef uint64_t address, tail, more
+    cdef int64_t grown
     length = (length + WASM_PAGE - 1) & ~<uint64_t> (WASM_PAGE - 1)
-    address = space.brk
-    if length > space.top - address:
-        if memory_grow(space.record, (length - (space.top - address)) // WASM_PAGE) < 0:
-            end(space.record, ENDING_MEMORY)
+    look(record, space)
+    while True:
+        address, tail = space.brk, space.top - space.brk
+        if length <= tail:
+            space.brk = address + length
+            return <int64_t> address
+        more = length - tail
+        grown = memory_grow(record, more // WASM_PAGE)
+        if grown < 0:
+            end(record, ENDING_MEMORY)
             return -1
-        space.top = memory_size(space.record)
-    space.brk = address + length
-    return <int64_t> address
+        grown *= WASM_PAGE
+        if tail == 0:
+            address = <uint64_t> grown
+        # Where a thread of the guest grew its memory at the same time, the tail is not next to ours.
+        space.top = <uint64_t> grown + more
+        if <uint64_t> grown == address + tail:
+            space.brk = address + length
+            return <int64_t> address
+        space.brk = space.top
 
 
-cdef int shrink(Space* space, uint64_t address) noexcept nogil:
+cdef int shrink(Record* record, Space* space, uint64_t address) noexcept nogil:
     cdef size_t i = 0
     cdef Window* window
-    look(space)
+    look(record, space)
     if address < space.floor or address > space.brk or address % WASM_PAGE:
         return -1
     if address == space.brk:
         return 0
     # Not filled with zeros: a value that is mapped there must not be touched.
-    if pages.unmap(space.record.base + address, space.brk - address):
+    if pages.unmap(record.base + address, space.brk - address):
         return -1
     space.brk = address
     while i < space.count:

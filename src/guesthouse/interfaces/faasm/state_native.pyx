@@ -13,7 +13,7 @@ from guesthouse.engine.core cimport Attachment, Instance, claim_slot
 from guesthouse.engine.record cimport (
     OK, TRAPPED, Record, end, ENDING_MEMORY, interrupted, memory_size, native_t, span, trap, val_t,
 )
-from guesthouse.interfaces.faasm.space cimport WASM_PAGE, Space, Window, extend, space_of
+from guesthouse.interfaces.faasm.space cimport Space, Window, extend, lock, space_of, unlock
 from guesthouse.resources.state cimport arena as pages
 from guesthouse.resources.state cimport operations, values
 from guesthouse.resources.state.locking cimport Actor, unlock_all
@@ -230,12 +230,21 @@ cdef Window* known_window(Space* space, operations.Place* place, uint64_t start,
 cdef int show(Record* record, operations.Place* place, uint64_t start, uint64_t length, val_t* out) noexcept nogil:
     """Maps the pages of a place into the guest; takes over the place's reference."""
     cdef Space* space = space_of(record)
-    cdef Window* windows
-    cdef Window* window
-    cdef int64_t address
+    cdef int answer
     if space == NULL:
         release(place.value)
         return TRAPPED
+    lock(space)
+    answer = show_locked(record, space, place, start, length, out)
+    unlock(space)
+    return answer
+
+
+cdef int show_locked(Record* record, Space* space, operations.Place* place, uint64_t start, uint64_t length,
+                     val_t* out) noexcept nogil:
+    cdef Window* windows
+    cdef Window* window
+    cdef int64_t address
     window = known_window(space, place, start, length)
     if window != NULL:
         release(place.value)
@@ -248,7 +257,7 @@ cdef int show(Record* record, operations.Place* place, uint64_t start, uint64_t 
             return trap(record, b"state: the host has no memory left for another pointer")
         space.windows = windows
         space.room = space.room * 2 + 8
-    address = extend(space, max(place.length, <uint64_t> 1))
+    address = extend(record, space, max(place.length, <uint64_t> 1))
     if address < 0:
         release(place.value)
         return TRAPPED
