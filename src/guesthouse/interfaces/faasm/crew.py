@@ -183,7 +183,7 @@ class Crew:
                 return
             for key, value in left.items():
                 thread.values[key] = 0
-                invoke_at(instance, self.destructors[key], value)
+                call_function(instance, self.destructors[key], value)
 
     def run_queued(self) -> None:
         """Run what waits in the queue, one after the other, on this thread and its instance."""
@@ -250,6 +250,19 @@ class Crew:
         if self.failure is not None and (error is None or isinstance(error, Cancelled)):
             return self.failure
         return error
+
+
+def call_function(instance: Instance, index: int, *arguments: int) -> None:
+    """Call a function of the guest's table.
+
+    Raises:
+        Trap: there is none, or it is of another type.
+        CallError: as `Instance.invoke`.
+    """
+    try:
+        invoke_at(instance, index, *arguments)
+    except (IndexError, TypeError) as error:
+        raise Trap(str(error)) from None
 
 
 @contextmanager

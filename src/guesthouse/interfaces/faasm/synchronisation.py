@@ -10,9 +10,8 @@ import threading
 import time
 from collections import deque
 
-from guesthouse.engine.tables import invoke_at
 from guesthouse.errors import Trap
-from guesthouse.interfaces.faasm.crew import BUSY, DEADLK, PERM, TIMEDOUT, Crew
+from guesthouse.interfaces.faasm.crew import BUSY, DEADLK, PERM, TIMEDOUT, Crew, call_function
 
 #: Mutexes, conditions and the like that one call may have.
 MOST_OBJECTS = 100_000
@@ -162,7 +161,7 @@ class Synchronisation:
                 done = self._once[control] = threading.Event()
         if first:
             try:
-                invoke_at(self.crew.instance, function)
+                call_function(self.crew.instance, function)
             finally:
                 done.set()
         elif not done.is_set() and self.crew.spawn is not None:
