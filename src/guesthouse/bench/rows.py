@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from guesthouse.bench import faasm, memory, threads
+from guesthouse.bench import ark, faasm, memory, threads
 from guesthouse.bench.measure import Peer, compare
 from guesthouse.bench.peers import PEERS, installed
 
@@ -98,6 +98,7 @@ def measure(*, seconds: float = 0.1, batches: int = 7) -> Iterator[Row]:
         yield from _in_turns(peers, seconds, batches)
         yield from _threaded(peers, seconds, batches)
         yield from _functions(seconds, batches)
+        yield from _launches(seconds, batches)
         held = {name: memory.in_process(name) for name in peers if name != "raw engine"}
         yield Row("memory per idle instance", "B", held, 20_000, note="physical memory, 1000 instances held")
     finally:
@@ -122,6 +123,30 @@ def _functions(seconds: float, batches: int) -> Iterator[Row]:
             yield Row(title, "s", compare({"guesthouse": operation}, seconds=seconds, batches=batches), goal)
     gain = faasm.fan_out(batches=batches)
     yield Row("Faasm fan-out of pointer calls, two workers against one", "x", {"guesthouse": gain}, 1.8)
+
+
+def _launches(seconds: float, batches: int) -> Iterator[Row]:
+    with ark.open_host() as host:
+        for title, way, goal in (
+            ("Ark blocking_launch and retrieve, tiny function", "blocking", 15e-6),
+            ("Ark launch, poll, retrieve, tiny function", "polled", 25e-6),
+        ):
+            values = compare({"guesthouse": ark.launches(host, way)}, seconds=seconds, batches=batches)
+            yield Row(title, "s", values, goal)
+        flight = min(ark.in_flight(host) for _ in range(max(2, batches // 2)))
+        yield Row(f"Ark launch with {ark.IN_FLIGHT} requests in flight, each", "s", {"guesthouse": flight})
+        callees = {name: ark.crossing(host, name) for name in ("echo", "tiny")}
+        spent = compare(callees, seconds=seconds, batches=batches)
+        share = spent["echo"] / spent["tiny"]
+        yield Row(
+            "Faasm calls Faasm, against Faasm calls Ark",
+            "x",
+            {"guesthouse": share},
+            1 / 1.3,
+            note="a call across interfaces is to cost at most 1.3 of one inside",
+        )
+    gain = ark.two_workers(batches=batches)
+    yield Row("Ark functions of 1 ms, two workers against one", "x", {"guesthouse": gain}, 1.8)
 
 
 def _threaded(peers: Mapping[str, Any], seconds: float, batches: int) -> Iterator[Row]:
