@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from guesthouse.calls.results import Result
 
 
-@dataclass(frozen=True, slots=True)
 class Terms:
-    """What a caller asks for beyond a guest's name and input.
+    """What a caller asks for beyond a guest's name and input; never changed once made.
 
     Attributes:
         target: the very guest to run, where the caller has looked it up already; its name may mean another
@@ -22,10 +20,16 @@ class Terms:
             remembered of the call has no output then. Must not raise.
     """
 
-    target: Any = None
-    limits: Any = None
-    urgent: bool = False
-    observer: Callable[[Result], object] | None = None
+    __slots__ = ("limits", "observer", "target", "urgent")
+
+    def __init__(
+        self,
+        target: Any = None,
+        limits: Any = None,
+        urgent: bool = False,
+        observer: Callable[[Result], object] | None = None,
+    ) -> None:
+        self.target, self.limits, self.urgent, self.observer = target, limits, urgent, observer
 
 
 #: What holds where nothing else was asked for.

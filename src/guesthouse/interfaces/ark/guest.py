@@ -8,7 +8,7 @@ from guesthouse.errors import CallError, NotFound
 from guesthouse.interfaces.ark.journal import Run
 from guesthouse.interfaces.ark.limits import LaunchLimits
 from guesthouse.interfaces.ark.requests import SLOT, Request, Requests
-from guesthouse.interfaces.ark.state import RunState, drop, keep
+from guesthouse.interfaces.ark.state import RunState, drop, promise
 from guesthouse.interfaces.contract import GuestSide, LoadedGuest
 
 #: Exports without parameters and results that are called before the function, in this order, if exported.
@@ -80,15 +80,21 @@ class ArkSide(GuestSide):
         raise NotFound("default function", usual, known=sorted(self.functions), guest=self.guest.name)
 
     def bind(self, instance: Instance, call: Call | None) -> None:
-        """Attach handles and requests; only modules that launch have them."""
-        if call is None:
-            return
-        requests = Requests(self.limits.max_requests, self.limits.child_memory) if self.launches else None
-        run = call.payload if isinstance(call.payload, Run) else None
-        keep(call, RunState(self.guest, self.limits, self.child_limits, self.journal, requests, run))
-        if requests is not None:
-            instance.attach(SLOT, requests)
+        """Say who makes the call's state, should it need one."""
+        if call is not None:
+            promise(call, self)
+            if isinstance(call.payload, Run):
+                call.payload.started = True
+
+    def make_state(self, call: Call) -> RunState:
+        """Make the state of a call; called once, when it first needs it."""
+        requests = None
+        if self.launches:
+            requests = Requests(self.limits.max_requests, self.limits.child_memory)
             requests.on_starving = _Starving(call)
+            call.instance.attach(SLOT, requests)
+        run = call.payload if isinstance(call.payload, Run) else None
+        return RunState(self.guest, self.limits, self.child_limits, self.journal, requests, run)
 
     def release(self, instance: Instance, call: Call | None) -> None:
         """Free handles and outputs; the scheduler cancels what still runs (section 6.2)."""

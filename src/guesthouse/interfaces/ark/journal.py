@@ -6,64 +6,113 @@ import contextlib
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from guesthouse.calls import Call, Result
-from guesthouse.calls.crossing import failure_of
+from guesthouse.calls import Result
+from guesthouse.calls.crossing import Callee, failure_of
 from guesthouse.interfaces.ark.codes import Code, of_run
 from guesthouse.observe import log
+
+if TYPE_CHECKING:
+    from guesthouse.interfaces.ark.state import RunState
 
 #: Runs that are remembered; older ones are forgotten, whether they are over or not.
 REMEMBERED = 4096
 
 
-@dataclass(slots=True, eq=False)
+class Function:
+    """A function handle: one function of one module version (section 5, create_function).
+
+    Args:
+        state: of the call that creates it.
+        found: what it means. A later redeploy of the name does not change it.
+
+    Attributes:
+        version: the loaded guest.
+        name: the guest's name.
+        place: what every call of it has: its place below the caller, and no more than the caller may
+            (6.4, 6.5).
+    """
+
+    __slots__ = ("name", "place", "version")
+
+    def __init__(self, state: RunState, found: Callee) -> None:
+        self.version, entry = found
+        self.name: str = self.version.name
+        self.place: dict[str, Any] = {
+            "tenant": self.version.tenant,
+            "entry": entry,
+            "wall": state.limits.child_wall,
+            "capabilities": state.guest.granted,
+            "linked": True,
+        }
+
+
 class Run:
     """One launched function, as the host sees it.
+
+    Args:
+        function: what runs.
 
     Attributes:
         request: the handle that the launching instance knows it by.
         caller: id of the call that launched it.
-        tenant, module, function: what runs.
-        sha256: digest of the module version that runs.
         depth: launches and calls above it.
-        call: the scheduler's call; ``None`` before it was accepted.
         code: what ``retrieve`` answers; ``None`` while the run is not over.
         cause: why it failed, in words; ``None`` while it runs and after success.
         panic: text that the guest left through ``core__register_panic``.
+        started: whether it runs, or has run.
         fuel: instructions used; ``None`` where the run was not metered.
         wall_s: seconds from start to end.
         queued_s: seconds between launch and start.
     """
 
-    request: int
-    caller: int
-    tenant: str
-    module: str
-    function: str
-    sha256: str
-    depth: int
-    call: Call | None = None
-    code: int | None = None
-    cause: str | None = None
-    panic: str | None = None
-    fuel: int | None = None
-    wall_s: float = 0.0
-    queued_s: float = 0.0
+    __slots__ = (
+        "_function", "caller", "cause", "code", "depth", "fuel", "panic", "queued_s", "request", "started",
+        "wall_s",
+    )  # fmt: skip
+
+    def __init__(self, request: int, caller: int, function: Function, depth: int) -> None:
+        self.request, self.caller, self.depth = request, caller, depth
+        self._function = function
+        self.code: int | None = None
+        self.cause: str | None = None
+        self.panic: str | None = None
+        self.started = False
+        self.fuel: int | None = None
+        self.wall_s = self.queued_s = 0.0
+
+    @property
+    def tenant(self) -> str:
+        """Whose module runs."""
+        return str(self._function.version.tenant)
+
+    @property
+    def module(self) -> str:
+        """Name of the module."""
+        return self._function.name
+
+    @property
+    def function(self) -> str:
+        """Name of the function; empty for the guest's own entry."""
+        return self._function.place["entry"] or ""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the module version that runs."""
+        return str(self._function.version.info.sha256)
 
     @property
     def state(self) -> str:
         """``queued``, ``running``, ``ok`` or ``failed``."""
         if self.code is not None:
             return "failed" if self.code else "ok"
-        return "running" if self.call is not None and self.call.started_ns else "queued"
+        return "running" if self.started else "queued"
 
     def finish(self, result: Result) -> int:
         """Note how the run ended; return what ``retrieve`` answers."""
         receipt = result.receipt
         self.fuel, self.wall_s, self.queued_s = receipt.fuel, receipt.wall_s, receipt.queued_s
-        self.call = None
         if result.error is None:
             self.code = of_run(result.code)
             if self.code:
@@ -81,7 +130,8 @@ class Journal:
         self._runs: deque[Run] = deque(maxlen=REMEMBERED)
         self._lock = threading.Lock()
         self._launched = 0
-        self._ended: Counter[str] = Counter()
+        self._succeeded = 0
+        self._failed: Counter[str] = Counter()
         self._queued_s = 0.0
         self._wall_s = 0.0
 
@@ -105,9 +155,12 @@ class Journal:
             What ``retrieve`` answers.
         """
         code = run.finish(result)
-        kind = str(failure_of(result) or "ok")
+        failure = failure_of(result)
         with self._lock:
-            self._ended[kind] += 1
+            if failure is None:
+                self._succeeded += 1
+            else:
+                self._failed[failure] += 1
             self._queued_s += run.queued_s
             self._wall_s += run.wall_s
         if code:
@@ -132,12 +185,12 @@ class Journal:
     def metrics(self) -> dict[str, Any]:
         """Return the counters: launched, succeeded, failed by cause, seconds queued and run."""
         with self._lock:
-            ended = dict(self._ended)
+            succeeded, failed = self._succeeded, {str(kind): count for kind, count in self._failed.items()}
             launched, queued_s, wall_s = self._launched, self._queued_s, self._wall_s
         return {
             "launched": launched,
-            "succeeded": ended.pop("ok", 0),
-            "failed": ended,
+            "succeeded": succeeded,
+            "failed": failed,
             "queued_s": queued_s,
             "run_s": wall_s,
         }

@@ -5,26 +5,19 @@ Polling and retrieving are native (`requests.pyx`); these four run once per requ
 
 from __future__ import annotations
 
-from typing import Any
-
 from guesthouse.calls import Call, Result, Terms
+from guesthouse.calls.crossing import Callee
 from guesthouse.errors import CallRefused, NotFound
 from guesthouse.interfaces.ark.codes import Code
-from guesthouse.interfaces.ark.journal import Run
+from guesthouse.interfaces.ark.journal import Function, Journal, Run
 from guesthouse.interfaces.ark.requests import Request
-from guesthouse.interfaces.ark.state import Function, RunState, state_of
+from guesthouse.interfaces.ark.state import RunState, state_of
 
 OWN_MODULE, NAMED_MODULE = 0, 1
 
 #: Longest name of a module or function, in bytes (section 5).
 LONGEST_NAME = 4096
 _HANDLE = 8
-
-
-def _inside(call: Call, *ranges: tuple[int, int]) -> bool:
-    """Whether all ranges of ``(pointer, length)`` lie in the guest's memory; both are unsigned."""
-    size = call.instance.memory_size
-    return all(pointer + length <= size for pointer, length in ranges)
 
 
 def _name(call: Call, pointer: int, length: int) -> str | None:
@@ -42,7 +35,8 @@ def create_function(
     call: Call, source: int, module_ptr: int, module_len: int, name_ptr: int, name_len: int, out: int
 ) -> int:
     """``module_run__create_function``: name a function of the module version that is loaded now."""
-    if not _inside(call, (module_ptr, module_len), (name_ptr, name_len), (out, _HANDLE)):
+    size = call.instance.memory_size
+    if module_ptr + module_len > size or name_ptr + name_len > size or out + _HANDLE > size:
         return Code.INVALID_ARGUMENTS
     state = state_of(call)
     entry = _name(call, name_ptr, name_len)
@@ -54,10 +48,10 @@ def create_function(
     if entry is None or module is None:
         return Code.INVALID_ARGUMENTS
     try:
-        version = state.guest
+        found = Callee(state.guest, entry or None)
         if source == NAMED_MODULE:
-            version, entry = state.guest.callee(module, entry or None)
-        fits = version.owner.accepts(entry or None)
+            found = state.guest.callee(module, entry or None)
+        fits = found.guest.owner.accepts(found.entry)
     except NotFound:
         return Code.NOT_FOUND
     if not fits:
@@ -65,7 +59,7 @@ def create_function(
     if len(state.functions) >= state.limits.max_functions:
         return Code.UNAVAILABLE
     handle = state.table.issue()
-    state.functions[handle] = Function(version, entry or None)
+    state.functions[handle] = Function(state, found)
     call.instance.write(out, handle.to_bytes(_HANDLE, "little"))
     return Code.SUCCESS
 
@@ -81,14 +75,16 @@ def launch(call: Call, handle: int, input_ptr: int, input_len: int, out: int) ->
     if isinstance(prepared, int):
         return prepared
     state, function, data = prepared
-    request, run, terms = _open(call, state, function, urgent=True)
+    launched = _open(call, state, function)
+    terms = Terms(function.version, state.child_limits, True, launched)
     try:
-        request.call = run.call = call.scheduler.submit(
-            function.version.name, data, payload=run, terms=terms, **_as_child(call, state, function)
+        child = call.scheduler.submit(
+            function.name, data, parent=call, payload=launched.run, terms=terms, **function.place
         )
     except CallRefused:
-        return _refused(state, request, run)
-    return _accepted(call, request, out)
+        return _refused(state, launched)
+    launched.request.call = child
+    return _accepted(call, launched, out)
 
 
 def blocking_launch(call: Call, handle: int, input_ptr: int, input_len: int, out: int) -> int:
@@ -97,79 +93,63 @@ def blocking_launch(call: Call, handle: int, input_ptr: int, input_len: int, out
     if isinstance(prepared, int):
         return prepared
     state, function, data = prepared
-    request, run, terms = _open(call, state, function, urgent=False)
+    launched = _open(call, state, function)
+    terms = Terms(function.version, state.child_limits, False, launched)
     try:
         call.scheduler.run(
-            function.version.name,
-            data,
-            payload=run,
-            terms=terms,
-            kept=True,
-            **_as_child(call, state, function),
+            function.name, data, parent=call, payload=launched.run, terms=terms, kept=True, **function.place
         )
     except CallRefused:
-        return _refused(state, request, run)
-    return _accepted(call, request, out)
+        return _refused(state, launched)
+    return _accepted(call, launched, out)
 
 
-def _as_child(call: Call, state: RunState, function: Function) -> dict[str, Any]:
-    """What every launched call has: its place below the caller, and no more than that may (6.4, 6.5)."""
-    return {
-        "parent": call,
-        "tenant": function.version.tenant,
-        "entry": function.entry,
-        "wall": state.limits.child_wall,
-        "capabilities": state.guest.granted,
-        "linked": True,
-    }
+class _Launched:
+    """A request with its record; called with the result of its run, on whatever thread that ended."""
+
+    __slots__ = ("journal", "request", "run")
+
+    def __init__(self, request: Request, run: Run, journal: Journal) -> None:
+        self.request, self.run, self.journal = request, run, journal
+
+    def __call__(self, result: Result) -> None:
+        self.request.complete(self.journal.ended(self.run, result), result.output)
 
 
 def _prepare(
     call: Call, handle: int, input_ptr: int, input_len: int, out: int
 ) -> tuple[RunState, Function, bytes] | int:
     """Check a launch; return what it is to run on which input, or the code that refuses it."""
-    if not _inside(call, (input_ptr, input_len), (out, _HANDLE)):
+    instance = call.instance
+    size = instance.memory_size
+    if input_ptr + input_len > size or out + _HANDLE > size:
         return Code.INVALID_ARGUMENTS
     state = state_of(call)
     function = state.functions.get(handle)
     if function is None:
         return Code.NOT_FOUND
-    if input_len > state.limits.max_input:
+    limits = state.limits
+    if input_len > limits.max_input:
         return Code.INVALID_ARGUMENTS
-    instance = call.instance
-    if call.depth >= state.limits.max_depth or not state.table.accepts(instance.memory_size):
+    if call.depth >= limits.max_depth or not state.table.accepts(size):
         return Code.UNAVAILABLE
     return state, function, instance.read(input_ptr, input_len)
 
 
-def _open(call: Call, state: RunState, function: Function, *, urgent: bool) -> tuple[Request, Run, Terms]:
-    """Register a request, with its record and the terms on which its call is made."""
+def _open(call: Call, state: RunState, function: Function) -> _Launched:
+    """Register a request, with its record."""
     request = state.table.open()
-    version, journal = function.version, state.journal
-    run = Run(
-        request.handle,
-        call.id,
-        version.tenant,
-        version.name,
-        function.entry or "",
-        version.info.sha256,
-        call.depth + 1,
-    )
-
-    journal.began(run)
-
-    def observe(result: Result) -> None:
-        request.complete(journal.ended(run, result), result.output)
-
-    return request, run, Terms(version, state.child_limits, urgent, observe)
+    run = Run(request.handle, call.id, function, call.depth + 1)
+    state.journal.began(run)
+    return _Launched(request, run, state.journal)
 
 
-def _accepted(call: Call, request: Request, out: int) -> int:
-    call.instance.write(out, request.handle.to_bytes(_HANDLE, "little"))
+def _accepted(call: Call, launched: _Launched, out: int) -> int:
+    call.instance.write(out, launched.request.handle.to_bytes(_HANDLE, "little"))
     return Code.SUCCESS
 
 
-def _refused(state: RunState, request: Request, run: Run) -> int:
-    state.table.withdraw(request)
-    state.journal.withdrawn(run)
+def _refused(state: RunState, launched: _Launched) -> int:
+    state.table.withdraw(launched.request)
+    state.journal.withdrawn(launched.run)
     return Code.UNAVAILABLE

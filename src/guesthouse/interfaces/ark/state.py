@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from guesthouse.interfaces.ark.journal import Journal, Run
+from guesthouse.interfaces.ark.journal import Function, Journal, Run
 from guesthouse.interfaces.ark.limits import LaunchLimits
 from guesthouse.interfaces.ark.requests import Requests
 from guesthouse.limits import Limits
 
+if TYPE_CHECKING:
+    from guesthouse.interfaces.contract import LoadedGuest
+
 _KEY = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A function handle: one function of one module version (section 5, create_function).
-
-    Attributes:
-        version: the loaded guest itself; a later redeploy of the name does not change it.
-        entry: what to run of it; ``None`` for the guest's own entry.
-    """
-
-    version: Any
-    entry: str | None
-
-
-@dataclass(slots=True)
 class RunState:
-    """State of one running call of an Ark module.
+    """State of one running call of an Ark module; made when the call first needs it.
 
     Attributes:
         guest: what the module was loaded as.
@@ -43,15 +31,24 @@ class RunState:
         properties: debug context, oldest first.
     """
 
-    guest: Any
-    limits: LaunchLimits
-    child_limits: Limits
-    journal: Journal
-    requests: Requests | None
-    run: Run | None = None
-    functions: dict[int, Function] = field(default_factory=dict)
-    panic: str | None = None
-    properties: list[tuple[str, str]] = field(default_factory=list)
+    __slots__ = (
+        "child_limits", "functions", "guest", "journal", "limits", "panic", "properties", "requests", "run",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        guest: LoadedGuest,
+        limits: LaunchLimits,
+        child_limits: Limits,
+        journal: Journal,
+        requests: Requests | None,
+        run: Run | None,
+    ) -> None:
+        self.guest, self.limits, self.child_limits = guest, limits, child_limits
+        self.journal, self.requests, self.run = journal, requests, run
+        self.functions: dict[int, Function] = {}
+        self.panic: str | None = None
+        self.properties: list[tuple[str, str]] = []
 
     @property
     def table(self) -> Requests:
@@ -71,18 +68,28 @@ class RunState:
         }
 
 
-def keep(call: Any, state: RunState) -> None:
-    """Attach the state to its call."""
-    call.scratch[_KEY] = state
+class Maker(Protocol):
+    """Makes the state of a call when it is first needed."""
+
+    def make_state(self, call: Any) -> RunState:
+        """Return the state."""
+
+
+def promise(call: Any, maker: Maker) -> None:
+    """Say who makes the state of a call, should it be needed: most launched functions never need it."""
+    call.scratch[_KEY] = maker
 
 
 def state_of(call: Any) -> RunState:
     """Return the state of a running call."""
-    state: RunState = call.scratch[_KEY]
+    found: RunState | Maker = call.scratch[_KEY]
+    if isinstance(found, RunState):
+        return found
+    state = call.scratch[_KEY] = found.make_state(call)
     return state
 
 
 def drop(call: Any) -> RunState | None:
-    """Detach the state from its call, when it has one."""
-    state: RunState | None = call.scratch.pop(_KEY, None)
-    return state
+    """Detach the state from its call; ``None`` when it was never needed."""
+    state = call.scratch.pop(_KEY, None)
+    return state if isinstance(state, RunState) else None

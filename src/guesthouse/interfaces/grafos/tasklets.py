@@ -62,9 +62,10 @@ class Tasklet:
     room: int
 
 
-@dataclass(frozen=True, slots=True)
 class TaskletTerms(Terms):
     """Marks the call of a tasklet, whatever runs it."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
