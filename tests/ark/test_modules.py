@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from tests.ark.driving import wasm
 
@@ -103,6 +105,9 @@ def test_a_failed_run_says_why(modules):
     modules.host.invoke("worker", bytes([1, 0]), entry="brood")
     with pytest.raises(errors.Trap):
         modules.host.call("worker", entry="boom")
+    end = time.monotonic() + 2  # the child of a caller that has ended is being interrupted now
+    while not modules.requests("failed") and time.monotonic() < end:
+        time.sleep(0.002)
     (run,) = modules.requests("failed")
     assert run.function == "loop"
     assert "cancelled" in run.cause
