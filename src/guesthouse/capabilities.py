@@ -21,7 +21,8 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NewType
 
@@ -65,6 +66,9 @@ class Hooks:
         setup: ``setup(host)``, once per host, before the first guest that was granted it is loaded.
         attach: ``attach(guest)``, for each guest that was granted it, once loaded.
         release: ``release(guest)``, when such a guest is closed; must be idempotent.
+        renew: ``renew(guest)``, when the instance of such a guest is replaced: a context that holds while
+            the new one starts; without it the capability releases the guest and attaches it again.
+        counters: ``counters(guest_id)``: what it dropped or refused for a guest, by name.
         poll: ``poll()``, from the interface's event loop: an event of the interface's kind, or ``None``.
         finalize: ``finalize(id)``, after an event was handled or dropped; must be idempotent.
         teardown: ``teardown()``, once, when the host is closed.
@@ -73,6 +77,8 @@ class Hooks:
     setup: Callable[[Any], None] | None = None
     attach: Callable[[Any], None] | None = None
     release: Callable[[Any], None] | None = None
+    renew: Callable[[Any], AbstractContextManager[object]] | None = None
+    counters: Callable[[str], Mapping[str, int]] | None = None
     poll: Callable[[], Any] | None = None
     finalize: Callable[[Any], None] | None = None
     teardown: Callable[[], None] | None = None
@@ -88,6 +94,8 @@ class Capability:
         interface: the interface it belongs to; granting the interface's bare name grants it.
         hooks: what it wants to be told.
         summary: one line of prose.
+        provider: stable identity of whoever offers it, so that several may offer one name and a guest
+            can say whose it wants.
     """
 
     name: str
@@ -95,6 +103,7 @@ class Capability:
     interface: str = ""
     hooks: Hooks = field(default_factory=Hooks)
     summary: str = ""
+    provider: str = ""
 
     def __post_init__(self) -> None:
         if not self.name or self.name != self.name.strip():
@@ -173,6 +182,7 @@ def capability(
     interface: str = "",
     denied: Implementation | None = None,
     summary: str = "",
+    provider: str = "",
     **hooks: Callable[..., Any],
 ) -> Capability:
     """Make a capability out of Python functions.
@@ -185,6 +195,7 @@ def capability(
         denied: what answers a guest that imports one of them without the grant, such as
             ``Constant(99)``; by default such a guest is refused at load.
         summary: one line of prose.
+        provider: see :class:`Capability`.
         hooks: see :class:`Hooks`.
 
     Raises:
@@ -198,7 +209,7 @@ def capability(
             continue
         definition = item if isinstance(item, HostFunctionDefinition) else host_function(item)
         rows.append(definition.row(name, default, denied))
-    return Capability(name, tuple(rows), interface, Hooks(**hooks), summary)
+    return Capability(name, tuple(rows), interface, Hooks(**hooks), summary, provider)
 
 
 def _under(row: HostFunction, name: str, denied: Implementation | None) -> HostFunction:

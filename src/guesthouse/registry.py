@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import enum
 import importlib.metadata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -87,6 +87,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._capabilities: dict[str, Capability] = {}
+        self._rivals: dict[str, list[Capability]] = {}
         self._always: set[str] = set()
         self._offers: dict[tuple[str, str], list[_Offer]] = {}
 
@@ -96,15 +97,19 @@ class Registry:
         """Register capabilities that every guest has.
 
         Raises:
-            ValueError: a capability of that name is registered already.
+            ValueError: as for :meth:`gated`.
         """
         return self._add(capabilities, always=True)
 
     def gated(self, *capabilities: Capability) -> Self:
         """Register capabilities that a guest has where they are granted.
 
+        Of several that share a name, each with a ``provider`` of its own, the first one serves; the others
+        wait to be picked by :meth:`choosing`.
+
         Raises:
-            ValueError: a capability of that name is registered already.
+            ValueError: a capability of that name is registered already, and the provider does not tell
+                the two apart.
         """
         return self._add(capabilities, always=False)
 
@@ -133,7 +138,8 @@ class Registry:
         """
         for capability in other:
             if not (absent and capability.name in self):
-                self._add([capability], always=other.is_always(capability.name))
+                for offered in other.offers(capability.name):
+                    self._add([offered], always=other.is_always(capability.name))
         return self
 
     def discover(self) -> Self:
@@ -156,7 +162,11 @@ class Registry:
     def _add(self, capabilities: Iterable[Capability], *, always: bool) -> Self:
         for capability in capabilities:
             if capability.name in self._capabilities:
-                raise ValueError(f"capability {capability.name!r} is registered already")
+                others = {rival.provider for rival in self.offers(capability.name)}
+                if not capability.provider or capability.provider in others:
+                    raise ValueError(f"capability {capability.name!r} is registered already")
+                self._rivals.setdefault(capability.name, []).append(capability)
+                continue
             self._capabilities[capability.name] = capability
             if always:
                 self._always.add(capability.name)
@@ -180,6 +190,30 @@ class Registry:
             return self._capabilities[name]
         except KeyError:
             raise UnknownCapability(name, suggestion=self.nearest(name)) from None
+
+    def offers(self, name: str) -> tuple[Capability, ...]:
+        """Return every capability of a name, the one that serves first; empty for an unknown name."""
+        first = self._capabilities.get(name)
+        return () if first is None else (first, *self._rivals.get(name, ()))
+
+    def choosing(self, providers: Mapping[str, str]) -> Registry:
+        """Return a registry in which each name that is given is served by the provider that is given.
+
+        Args:
+            providers: provider by name of capability.
+
+        Raises:
+            KeyError: nobody offers the capability under that provider.
+        """
+        chosen = Registry()
+        for name in self._capabilities:
+            found = self.offers(name)
+            if name in providers:
+                found = tuple(each for each in found if each.provider and each.provider == providers[name])
+                if not found:
+                    raise KeyError(name)
+            chosen._add(found[:1], always=self.is_always(name))
+        return chosen
 
     def is_always(self, name: str) -> bool:
         """True when every guest has the capability without a grant."""

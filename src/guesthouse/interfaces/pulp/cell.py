@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from guesthouse.errors import CallError, DeadlineExceeded, LoadError
@@ -35,6 +35,8 @@ class Cell:
         spec: what it was loaded from.
         tenant: isolation domain.
         services: what a runtime offers to capabilities, such as its directory of sibling cells.
+        on_end: told, by the thread that was inside, that an entry has ended the guest: the export and
+            the error.
     """
 
     def __init__(self, loaded: LoadedCell, *, tenant: str = "default", services: Any = None) -> None:
@@ -42,15 +44,17 @@ class Cell:
         self.tenant = tenant
         self.services = services
         self._loaded = loaded
+        self.on_end: Callable[[str, CallError], object] | None = None
         self._turn = Turn(loaded.spec.name)
         self._closed = False
         self._stopped = False
         self._attached: list[Capability] = []
         try:
             self._attach()
-            self._body = self._open()
+            self._body = self._open(loaded)
         except BaseException:
             self._release()
+            loaded.close()
             raise
 
     @classmethod
@@ -79,8 +83,8 @@ class Cell:
         """
         return cls(load(CellSpec.of(spec), registry, surroundings), tenant=tenant, services=services)
 
-    def _open(self) -> Body:
-        body = Body(self, self._loaded, self.tenant)
+    def _open(self, loaded: LoadedCell) -> Body:
+        body = Body(self, loaded, self.tenant)
         try:
             body.instance.deadline = time.monotonic_ns() + int(self.spec.timeout * 1e9)
             body.start()
@@ -92,8 +96,8 @@ class Cell:
             raise
         return body
 
-    def _attach(self) -> None:
-        for capability in self._loaded.capabilities:
+    def _attach(self, renewed: Sequence[Capability] | None = None) -> None:
+        for capability in self._loaded.capabilities if renewed is None else renewed:
             if capability.hooks.attach is not None:
                 try:
                     capability.hooks.attach(self)
@@ -102,10 +106,12 @@ class Cell:
                     raise LoadError(message, guest=self.name) from error
             self._attached.append(capability)
 
-    def _release(self) -> None:
+    def _release(self, kept: Sequence[Capability] = ()) -> None:
         """Let the capabilities go of the cell, the last one first; none can keep the others from it."""
-        while self._attached:
-            capability = self._attached.pop()
+        leaving = [capability for capability in self._attached if capability not in kept]
+        while leaving:
+            capability = leaving.pop()
+            self._attached.remove(capability)
             if capability.hooks.release is None:
                 continue
             try:
@@ -287,31 +293,69 @@ class Cell:
         """End what the guest is doing, from any thread; its instance cannot be used afterwards."""
         self._body.instance.cancel(reason)
 
-    def reload(self, *, timeout: float | None = None) -> None:
-        """Replace the instance by a fresh one of the same module, and initialise it as before.
+    def reload(self, loaded: LoadedCell | None = None, *, timeout: float | None = None) -> None:
+        """Replace the instance by a fresh one, and initialise it as before.
 
-        The old one stays in place when the new one fails.
+        The guest is shut down first, if it still lives.  What capabilities keep for an instance, such as
+        open streams, goes with it.
+
+        Args:
+            loaded: the cell loaded anew; the same module by default.
+            timeout: budget of each of shutdown, start and initialisation, in seconds.
 
         Raises:
             CallError: the new instance failed to start or to initialise; or the cell is closed.
+            LoadError: a capability refused the new instance.
         """
         config = codec.encode(self.spec.config) if self.spec.config else b""
+        budget = timeout or self.spec.timeout
         self._take(None, None)
         try:
             if self._closed:
                 raise CellClosed("cell is closed", cell=self.name)
-            body = self._open()
-            try:
-                body.instance.deadline = _deadline(timeout or self.spec.timeout)
-                body.init(config)
-            except BaseException:
-                body.close()
-                raise
+            self._say_goodbye(budget)
+            with self._renewed():
+                body = self._open(loaded or self._loaded)
+                try:
+                    body.instance.deadline = _deadline(budget)
+                    body.init(config)
+                except BaseException:
+                    body.close()
+                    raise
             self._body, old = body, self._body
             self._stopped = False
             old.close()
+            if loaded is not None:
+                self._loaded, gone = loaded, self._loaded
+                gone.close()
         finally:
             self._turn.release()
+
+    def _say_goodbye(self, budget: float) -> None:
+        """Shut the instance down before it is replaced; what it answers is only logged."""
+        if self._over():
+            return
+        self._stopped = True
+        try:
+            self._body.instance.deadline = _deadline(budget)
+            code = self._body.invoke("pulp_shutdown")
+            if code:
+                log.error("shutdown failed", cell=self.name, code=code)
+        except CallError as error:
+            log.error("shutdown failed", cell=self.name, error=str(error))
+
+    @contextmanager
+    def _renewed(self) -> Iterator[None]:
+        """Let capabilities go of the old instance and attach them to the new one."""
+        with ExitStack() as stack:
+            lasting = [capability for capability in self._attached if capability.hooks.renew is not None]
+            passing = [capability for capability in self._attached if capability.hooks.renew is None]
+            for capability in lasting:
+                if capability.hooks.renew is not None:
+                    stack.enter_context(capability.hooks.renew(self))
+            self._release(kept=lasting)
+            self._attach(passing)
+            yield
 
     def close(self) -> None:
         """Drop the instance, after the entry that runs now; harmless when repeated."""
@@ -323,6 +367,7 @@ class Cell:
                 self._closed = True
                 self._body.close()
                 self._release()
+                self._loaded.close()
         finally:
             self._turn.release()
 
@@ -383,6 +428,8 @@ class Cell:
             if body.usable:
                 raise
             body.ended = body.ended or error.message
+            if self.on_end is not None:
+                self.on_end(function, error)
             raise prefixed(error, f"{function} trap") from error.__cause__
         finally:
             chain.deadline = outer

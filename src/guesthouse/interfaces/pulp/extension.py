@@ -13,6 +13,7 @@ import importlib.util
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -22,6 +23,7 @@ from guesthouse.engine import Constant, Exit, HostFunction, OutOfBounds
 from guesthouse.errors import CallError
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.codec import DecodeError, EncodeError
+from guesthouse.interfaces.pulp.providers import OWN
 from guesthouse.interfaces.pulp.storage import cell_directory
 from guesthouse.interfaces.pulp.structs import Message
 from guesthouse.observe import log
@@ -46,6 +48,7 @@ class Event:
         cell_id: routing id of the cell; blank means every cell that declares the capability.
         id: handed to ``finalize`` when the event was handled or dropped.
         source: name of the capability it comes from; filled in by the runtime for polled events.
+        provider: whose capability that is, where several offer the name; as ``source``.
     """
 
     kind: str
@@ -53,6 +56,7 @@ class Event:
     cell_id: str = ""
     id: int = 0
     source: str = ""
+    provider: str = ""
 
 
 class Posted(enum.Enum):
@@ -198,10 +202,13 @@ class Extension:
     Attributes:
         name: the capability, as manifests spell it.
         summary: one line of prose.
+        provider: identity of whoever offers it.
     """
 
     name: ClassVar[str] = ""
     summary: ClassVar[str] = ""
+    #: Stable identity of whoever offers it; a package that offers a name of ours sets its own.
+    provider: ClassVar[str] = OWN
     #: Exchange of common codes, see `guarded`.
     codes: ClassVar[Mapping[int, int]] = {}
 
@@ -217,6 +224,14 @@ class Extension:
 
     def release(self, cell: Cell) -> None:
         """Let go of everything kept for a cell; called once its instance is no longer stepped."""
+
+    def renew(self, cell: Cell) -> AbstractContextManager[object]:
+        """Hold what outlives an instance while a fresh one of the same cell starts; see `Hooks`."""
+        raise NotImplementedError
+
+    def counters(self, cell_id: str) -> Mapping[str, int]:
+        """Return what was dropped for a cell so far, by name; shown in the status."""
+        return {}
 
     def poll(self) -> Event | None:
         """Return an event that waits, if the capability does not `Environment.emit` them itself."""
@@ -253,6 +268,7 @@ class Extension:
         """Return the capability for a registry."""
         own = type(self)
         polls = own.poll is not Extension.poll
+        renews = own.renew is not Extension.renew
         return Capability(
             name=self.name,
             functions=self.rows(),
@@ -261,9 +277,12 @@ class Extension:
                 setup=self.setup,
                 attach=self.attach,
                 release=self.release,
+                renew=self.renew if renews else None,
+                counters=self.counters,
                 poll=self.poll if polls else None,
                 finalize=self.finalize,
                 teardown=self.teardown,
             ),
             summary=self.summary,
+            provider=self.provider,
         )

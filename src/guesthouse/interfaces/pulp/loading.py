@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ from guesthouse.engine import signature
 from guesthouse.engine.modules import FunctionType
 from guesthouse.errors import LoadError, UnknownCapability
 from guesthouse.interfaces.pulp.errors import BadExports, UnknownCellCapability, prefixed
+from guesthouse.interfaces.pulp.modules import Lease
 from guesthouse.interfaces.pulp.printing import Printer
+from guesthouse.interfaces.pulp.providers import selected
 from guesthouse.interfaces.pulp.spec import CellSpec
 from guesthouse.interfaces.pulp.surroundings import NeighbourGuest, Side, Surroundings
 
@@ -36,6 +39,7 @@ class LoadedCell:
         granted: names of the declared capabilities.
         capabilities: those that take part in the cell's life: declared ones and those that all have.
         sides: what the neighbouring interfaces prepared.
+        lease: the right to use the compiled module, where it came from a cache.
     """
 
     spec: CellSpec
@@ -43,6 +47,7 @@ class LoadedCell:
     granted: frozenset[str]
     capabilities: tuple[Capability, ...]
     sides: tuple[Side, ...]
+    lease: Lease | None = None
 
     def open(self) -> Instance:
         """Open an instance under the spec's limits; nothing of it has run."""
@@ -61,6 +66,11 @@ class LoadedCell:
         finally:
             instance.close()
 
+    def close(self) -> None:
+        """Give the module back; harmless when repeated."""
+        if self.lease is not None:
+            self.lease.release()
+
 
 def load(spec: CellSpec, registry: Registry | None, surroundings: Surroundings) -> LoadedCell:
     """Read, compile and link a cell; no code of it runs.
@@ -74,14 +84,40 @@ def load(spec: CellSpec, registry: Registry | None, surroundings: Surroundings) 
         LoadError: with the stage in front: ``read wasm``, ``compile wasm``, ``bind capabilities``,
             ``instantiate wasm`` or ``missing required exports``.
     """
+    wasm = _read(spec)
+    try:
+        lease = surroundings.modules.acquire(wasm)
+    except LoadError as error:
+        raise prefixed(error.within(spec.name), "compile wasm") from None
+    try:
+        return _linked(spec, lease, registry, surroundings)
+    except BaseException:
+        lease.release()
+        raise
+
+
+def _read(spec: CellSpec) -> bytes:
+    """Read the module and compare it with the digest that was pinned, at every load anew."""
     try:
         wasm = spec.read()
     except OSError as error:
         raise LoadError(f"read wasm: {error}", guest=spec.name) from None
-    try:
-        module = surroundings.engine.compile(wasm)
-    except LoadError as error:
-        raise prefixed(error.within(spec.name), "compile wasm") from None
+    found = hashlib.sha256(wasm).hexdigest() if spec.wasm_sha256 else ""
+    if found != spec.wasm_sha256:
+        raise LoadError(
+            f"read wasm: the module's digest is {found}, but {spec.wasm_sha256} is pinned; "
+            "somebody has changed the file since: restore it, or pin the new digest",
+            guest=spec.name,
+        )
+    return wasm
+
+
+def _linked(
+    spec: CellSpec, lease: Lease, registry: Registry | None, surroundings: Surroundings
+) -> LoadedCell:
+    module = lease.module
+    if registry is not None:
+        registry = selected(registry, spec)
     known = surroundings.registry(registry)
     granted = declared(spec, registry)
     try:
@@ -109,7 +145,7 @@ def load(spec: CellSpec, registry: Registry | None, surroundings: Surroundings) 
         for capability in registry or ()
         if capability.name in granted or (registry is not None and registry.is_always(capability.name))
     )
-    return LoadedCell(spec, template, granted, taking_part, sides)
+    return LoadedCell(spec, template, granted, taking_part, sides, lease)
 
 
 def declared(spec: CellSpec, registry: Registry | None) -> frozenset[str]:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from guesthouse.errors import Error
+from guesthouse.errors import CallError, Error
 from guesthouse.interfaces.pulp.errors import MessageTooLarge
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.structs import Envelope, step_event
@@ -52,12 +52,22 @@ class Mailbox:
             self._changed.notify()
             return Posted.QUEUED
 
-    def get(self, timeout: float) -> Event | None:
-        """Take the oldest event, waiting for one at most ``timeout`` seconds."""
+    def get(self, timeout: float, leaving: Callable[[], bool] = lambda: False) -> Event | None:
+        """Take the oldest event, waiting for one at most ``timeout`` seconds.
+
+        Args:
+            timeout: seconds.
+            leaving: whether whoever waits has something else to do; looked at on every `wake`.
+        """
         with self._changed:
-            if not self._events and self._open:
+            if not self._events and self._open and not leaving():
                 self._changed.wait(timeout)
-            return self._events.popleft() if self._events and self._open else None
+            return self._events.popleft() if self._events and self._open and not leaving() else None
+
+    def wake(self) -> None:
+        """Make those who wait look whether they have something else to do."""
+        with self._changed:
+            self._changed.notify_all()
 
     def close(self) -> list[Event]:
         """Refuse further events, wake whoever waits, and return what was left."""
@@ -107,11 +117,32 @@ class StepLoop:
         self.steps = 0
         self._finalize = finalize
         self._crashed = crashed
+        self._stopping = False
+        cell.on_end = self._ended
         self._thread = threading.Thread(target=self._run, name=f"pulp-{cell.name}", daemon=True)
 
     def start(self) -> None:
         """Begin to step."""
         self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the loop to end and leave the events that wait to others."""
+        self._stopping = True
+        self.mailbox.wake()
+
+    @property
+    def _leaving(self) -> bool:
+        return self._stopping or self.mailbox.closed
+
+    def _elsewhere(self) -> bool:
+        """Whether there is something to do that no event tells."""
+        return self._stopping or not self.cell.usable
+
+    def _ended(self, function: str, error: CallError) -> None:
+        """A sibling's call has ended the guest: see to it now, not at the next idle tick."""
+        if function == "pulp_on_call":
+            self.supervisor.ended_by_call(error)
+            self.mailbox.wake()
 
     def join(self, timeout: float) -> bool:
         """Wait for the loop to end after its mailbox was closed; false when it still runs."""
@@ -122,8 +153,8 @@ class StepLoop:
     def _run(self) -> None:
         pause = SHORTEST_PAUSE
         idle_since = time.monotonic()
-        while not self.mailbox.closed:
-            event = self.mailbox.get(pause)
+        while not self._leaving:
+            event = self.mailbox.get(pause, self._elsewhere)
             if event is not None:
                 if not self._handle(event):
                     return
@@ -148,7 +179,7 @@ class StepLoop:
 
     def _tick(self) -> bool:
         """Step without payload, unless the cell is busy: idle ticks never queue."""
-        if self.mailbox.closed:
+        if self._leaving:
             return False
         try:
             if self.supervisor.idle_step(self.call_number, time.time_ns()) is not None:
@@ -170,7 +201,7 @@ class StepLoop:
         if self.cell.usable or isinstance(error, MessageTooLarge):
             log.warning("step failed", cell=self.cell.name, error=str(error))
             return True
-        if self.mailbox.closed:
+        if self._leaving:
             return False
         log.error("cell crashed", cell=self.cell.name, error=str(error))
         if not self._crashed(error):

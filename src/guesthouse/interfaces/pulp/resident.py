@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -194,9 +195,9 @@ class Residence:
 
     def application_cell(
         self, caller: Cell, application: str, instance: str, target: str, function: str
-    ) -> Cell | None:
+    ) -> AbstractContextManager[Cell | None]:
         """There are no applications of Pulp's kind in a host."""
-        return None
+        return nullcontext()
 
     def close(self) -> None:
         """Tear the capabilities down."""

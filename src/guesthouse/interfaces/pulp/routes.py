@@ -8,7 +8,7 @@ before a capture, that before a catch-all, decided from left to right.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, TypeVar
@@ -140,6 +140,17 @@ class RouteTable(Generic[Owner]):
         with self._writing:
             for method, routes in list(self._routes.items()):
                 self._routes[method] = tuple(route for route in routes if not belongs(route.owner))
+
+    def keep(self, owner: Owner, kept: Collection[tuple[str, Pattern]]) -> None:
+        """Forget those routes of an owner that are not among ``kept``: method in upper case and pattern."""
+        shapes = {(method, pattern.shape) for method, pattern in kept}
+        with self._writing:
+            for method, routes in list(self._routes.items()):
+                self._routes[method] = tuple(
+                    route
+                    for route in routes
+                    if route.owner != owner or (method, route.pattern.shape) in shapes
+                )
 
     def find(self, method: str, path: str) -> tuple[Route[Owner], dict[str, str]] | None:
         """Return the most specific route for a request and its captures.

@@ -6,14 +6,19 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from guesthouse.errors import LoadError, NotFound
+from guesthouse.errors import Error, LoadError, NotFound
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.cell import Cell
+from guesthouse.interfaces.pulp.crossing import Applications
 from guesthouse.interfaces.pulp.extension import Environment, Event, Posted, Refused
+from guesthouse.interfaces.pulp.lives import Lives
+from guesthouse.interfaces.pulp.loading import load
 from guesthouse.interfaces.pulp.manifest import CellManifest, boot_order
+from guesthouse.interfaces.pulp.providers import ProviderError, selected
 from guesthouse.interfaces.pulp.sibling import permits
 from guesthouse.interfaces.pulp.spec import CellSpec
 from guesthouse.interfaces.pulp.surroundings import Surroundings
@@ -27,20 +32,21 @@ if TYPE_CHECKING:
 SHUTDOWN_SECONDS = 5.0
 STEP_GRACE = 0.5
 BOOT_WORKERS = 16
-_POLL_PAUSE = 200e-6
-_LONGEST_POLL_PAUSE = 0.01
 
 
 class Runtime:
-    """Runs the cells of a set of manifests.  A context manager: entering starts, leaving stops.
+    """Runs cells that belong together.  A context manager: entering starts, leaving stops.
 
     Args:
-        manifests: the cells, in any order.
+        cells: manifests in any order, or the specs of placed cells in boot order.
         registry: capabilities.
         surroundings: engine and neighbouring interfaces.
         storage_root: where capabilities keep files.
         settings: environment for capabilities and, filtered, for guests.
         strict_links: the later permission rule, see `guesthouse.interfaces.pulp.sibling.permits`.
+        together: as applications start: one cell after the other, and none if one fails.
+        applications: the other applications of the host.
+        shared: capabilities that the host keeps for several runtimes.
 
     Raises:
         ManifestError: the manifests do not fit together.
@@ -48,25 +54,27 @@ class Runtime:
 
     def __init__(
         self,
-        manifests: Sequence[CellManifest],
+        cells: Sequence[CellManifest] | Sequence[CellSpec],
         registry: Registry,
         surroundings: Surroundings,
         *,
         storage_root: Path = Path("data"),
         settings: Mapping[str, str] | None = None,
         strict_links: bool = False,
+        together: bool = False,
+        applications: Applications | None = None,
+        shared: Lives | None = None,
     ) -> None:
         self.registry = registry
         self.surroundings = surroundings
         self.strict_links = strict_links
         self.units = {
-            manifest.name: Unit(CellSpec.of(manifest), self._load, self._finalize)
-            for manifest in boot_order(manifests, strict_links=strict_links)
+            spec.name: Unit(spec, self._load, self._finalize) for spec in _specs(cells, strict_links)
         }
         self.environment = Environment(storage_root, settings or {}, self.post)
-        self._set_up: list[Capability] = []
-        self._stopping = threading.Event()
-        self._pollers: list[threading.Thread] = []
+        self.lives = Lives(self.environment, shared)
+        self._together = together
+        self._applications = applications
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -76,23 +84,23 @@ class Runtime:
         """Set the capabilities up, boot all cells, begin to step.
 
         Raises:
-            LoadError: a capability could not be set up, or every cell failed.
+            LoadError: a capability could not be set up, every cell failed, or, of cells that start
+                together, one failed.
         """
         log.info("pulp boot", cells=len(self.units))
         try:
-            self._set_capabilities_up()
-            self._boot()
+            self.lives.set_up(self._wanted())
+            if self._together:
+                self._boot_in_turn()
+            else:
+                self._boot()
         except BaseException:
             self.stop()
             raise
         for unit in self.units.values():
             if unit.state is State.READY:
                 unit.run()
-        for capability in self._set_up:
-            if capability.hooks.poll is not None:
-                poller = threading.Thread(target=self._poll, args=(capability,), daemon=True)
-                poller.start()
-                self._pollers.append(poller)
+        self.lives.poll()
 
     def stop(self) -> None:
         """Stop pollers and loops, shut the cells down in reverse order, tear the capabilities down."""
@@ -100,9 +108,7 @@ class Runtime:
             if self._stopped:
                 return
             self._stopped = True
-        self._stopping.set()
-        for poller in self._pollers:
-            poller.join(1.0)
+        self.lives.stop_polling()
         until = time.monotonic() + SHUTDOWN_SECONDS
         units = list(self.units.values())[::-1]
         for unit in units:
@@ -110,10 +116,7 @@ class Runtime:
         for unit in units:
             unit.shut_down(until)
         log.info("shutdown complete")
-        while self._set_up:
-            capability = self._set_up.pop()
-            if capability.hooks.teardown is not None:
-                _safely(capability.hooks.teardown, "teardown", capability)
+        self.lives.tear_down()
 
     def __enter__(self) -> Self:
         self.start()
@@ -147,19 +150,18 @@ class Runtime:
 
     def status(self) -> list[dict[str, Any]]:
         """Return state and counters of every cell."""
-        return [unit.status() for unit in self.units.values()]
+        return [{**unit.status(), "drops": self.lives.counters(unit.spec.id)} for unit in self.units.values()]
 
     def reload(self, name: str) -> None:
-        """Stop a cell and start it again from its file (spec/pulp.md 5.10).
+        """Replace a cell by what its file holds now; its routes and waiting events stay (spec/pulp.md 5.10).
 
         Raises:
             NotFound: no cell of that name.
-            Error: it did not start again; it has failed then.
+            LoadError: the file cannot be loaded; the cell runs on as it was.
+            CallError: the new instance did not start; the cell has failed.
         """
         unit = self._named(name)
-        self.shut_down(name)
-        unit.boot()
-        unit.run()
+        unit.reload(lambda spec: load(spec, self.registry, self.surroundings), STEP_GRACE)
         log.info("cell reloaded", cell=name)
 
     def shut_down(self, name: str) -> None:
@@ -174,6 +176,8 @@ class Runtime:
         """Return the cell that a sibling call goes to; see `guesthouse.interfaces.pulp.sibling`."""
         unit = self.units.get(target)
         if unit is None:
+            if any(other.spec.cell == target for other in self.units.values()):
+                raise Refused(memory.DENIED, f"{target} has several instances; call {target}@INSTANCE")
             return None
         if not permits(caller.spec, unit.spec, function, strict=self.strict_links):
             log.warning("sibling call denied", cell=caller.name, target=target, function=function)
@@ -182,14 +186,19 @@ class Runtime:
 
     def application_cell(
         self, caller: Cell, application: str, instance: str, target: str, function: str
-    ) -> Cell | None:
-        """There are no other applications here."""
-        return None
+    ) -> AbstractContextManager[Cell | None]:
+        """Hold a cell of another application, where there are others."""
+        if self._applications is None:
+            return nullcontext()
+        return self._applications.visit(caller.spec, application, instance, target, function)
 
     # -- inside
 
     def _load(self, spec: CellSpec) -> Cell:
         return Cell.load(spec, self.registry, surroundings=self.surroundings, services=self)
+
+    def _finalize(self, event: Event) -> None:
+        self.lives.finalize(event)
 
     def _named(self, name: str) -> Unit:
         try:
@@ -200,18 +209,25 @@ class Runtime:
     def _unit_by_id(self, cell_id: str) -> Unit | None:
         return next((unit for unit in self.units.values() if unit.spec.id == cell_id), None)
 
-    def _set_capabilities_up(self) -> None:
-        wanted = {name for unit in self.units.values() for name in unit.spec.capabilities}
-        for capability in self.registry:
-            if capability.name not in wanted and not self.registry.is_always(capability.name):
-                continue
-            if capability.hooks.setup is not None:
-                try:
-                    capability.hooks.setup(self.environment)
-                except Exception as error:
-                    message = f"capability {capability.name!r} could not be set up: {error}"
-                    raise LoadError(message) from error
-            self._set_up.append(capability)
+    def _wanted(self) -> list[Capability]:
+        """Return the capabilities that take part: those of all cells, and whatever some cell declares."""
+        wanted: list[Capability] = [each for each in self.registry if self.registry.is_always(each.name)]
+        for unit in self.units.values():
+            try:
+                seen = selected(self.registry, unit.spec)
+            except ProviderError:
+                continue  # the cell says so when it is loaded
+            names = {name.strip().lower() for name in unit.spec.capabilities}
+            wanted += [each for each in seen if each.name in names and each not in wanted]
+        order = {each.name: place for place, each in enumerate(self.registry)}
+        return sorted(wanted, key=lambda each: order[each.name])
+
+    def _boot_in_turn(self) -> None:
+        for unit in self.units.values():
+            try:
+                unit.boot()
+            except Error as error:
+                raise LoadError(f"cell {unit.spec.name!r} failed, so nothing is started: {error}") from error
 
     def _boot(self) -> None:
         """Boot the cells side by side, each after those that it depends on."""
@@ -220,36 +236,23 @@ class Runtime:
             max_workers=min(len(self.units), BOOT_WORKERS), thread_name_prefix="pulp-boot"
         ) as pool:
             for name, unit in self.units.items():
-                needs = [booted[need] for need in unit.spec.depends_on]
+                needs = [
+                    booted[other.spec.name]
+                    for other in self.units.values()
+                    if other.spec.cell in unit.spec.depends_on
+                ]
                 booted[name] = pool.submit(_boot_after, unit, needs)
         if all(unit.state is State.FAILED for unit in self.units.values()):
             errors = "; ".join(str(unit.error) for unit in self.units.values())
             raise LoadError(f"all cells failed: {errors}")
 
-    def _poll(self, capability: Capability) -> None:
-        """Move events from a capability to the cells."""
-        poll = capability.hooks.poll
-        assert poll is not None
-        pause = _POLL_PAUSE
-        while not self._stopping.wait(pause):
-            try:
-                event = poll()
-            except Exception:  # noqa: BLE001 - code of strangers
-                log.exception("capability poll failed", capability=capability.name)
-                event = None
-            if event is None:
-                pause = min(pause * 2, _LONGEST_POLL_PAUSE)
-                continue
-            pause = 0.0
-            event.source = capability.name
-            if self.post(event) is not Posted.QUEUED:
-                self._finalize(event)
 
-    def _finalize(self, event: Event) -> None:
-        if event.source in self.registry:
-            hook = self.registry[event.source].hooks.finalize
-            if hook is not None:
-                _safely(lambda: hook(event.id), "finalize", self.registry[event.source])
+def _specs(cells: Sequence[CellManifest] | Sequence[CellSpec], strict_links: bool) -> Sequence[CellSpec]:
+    specs = [cell for cell in cells if isinstance(cell, CellSpec)]
+    if specs:
+        return specs
+    manifests = [cell for cell in cells if isinstance(cell, CellManifest)]
+    return [CellSpec.of(manifest) for manifest in boot_order(manifests, strict_links=strict_links)]
 
 
 def _boot_after(unit: Unit, needs: Sequence[Future[None]]) -> None:
@@ -260,10 +263,3 @@ def _boot_after(unit: Unit, needs: Sequence[Future[None]]) -> None:
             log.error("cell failed", cell=unit.spec.name, error=str(unit.error))
             raise unit.error
     unit.boot()
-
-
-def _safely(hook: Any, what: str, capability: Capability) -> None:
-    try:
-        hook()
-    except Exception:  # noqa: BLE001 - code of strangers
-        log.exception(f"capability {what} failed", capability=capability.name)

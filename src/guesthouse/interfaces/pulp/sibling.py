@@ -7,6 +7,7 @@ decided by a `Directory`; who waits for whom by `guesthouse.interfaces.pulp.turn
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from guesthouse.engine import HostFunction
@@ -43,8 +44,12 @@ class Directory(Protocol):
 
     def application_cell(
         self, caller: Cell, application: str, instance: str, target: str, function: str
-    ) -> Cell | None:
-        """Return a cell of another application, or ``None``; raises `Refused` with code 11."""
+    ) -> AbstractContextManager[Cell | None]:
+        """Hold a cell of another application while it is called, or ``None`` when none has that address.
+
+        Raises:
+            Refused: code 11, the manifests do not allow it.
+        """
 
 
 def permits(caller: CellSpec, target: CellSpec, function: str, *, strict: bool) -> bool:
@@ -60,8 +65,8 @@ def permits(caller: CellSpec, target: CellSpec, function: str, *, strict: bool) 
     if strict:
         return function in caller.consumes and function in target.provides
     return (
-        target.name in caller.depends_on
-        or target.name in caller.consumes
+        target.cell in caller.depends_on
+        or target.cell in caller.consumes
         or any(name in caller.consumes for name in target.provides)
     )
 
@@ -113,10 +118,11 @@ class Sibling(Extension):
         ]
         application, instance, target, function = (_text(part) for part in parts[:4])
         directory: Directory | None = call.cell.services
-        found: Target | None = None
+        held: AbstractContextManager[Target | None] = nullcontext()
         if directory is not None:
-            found = directory.application_cell(call.cell, application, instance, target, function)
-        return _enter(call, found, f"{application}/{target}", function, parts[4], pointer_out, length_out)
+            held = directory.application_cell(call.cell, application, instance, target, function)
+        with held as found:
+            return _enter(call, found, f"{application}/{target}", function, parts[4], pointer_out, length_out)
 
 
 def _enter(

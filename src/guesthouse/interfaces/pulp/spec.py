@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypeAlias, Union
@@ -14,6 +14,8 @@ from guesthouse.interfaces.pulp.manifest.cell import (
     PAGE,
     CellManifest,
 )
+from guesthouse.interfaces.pulp.manifest.placements import Placement
+from guesthouse.interfaces.pulp.scopes import DEFAULT, Scope
 
 SpecLike: TypeAlias = Union["CellSpec", CellManifest, str, "PathLike[str]", bytes]
 
@@ -34,6 +36,9 @@ class CellSpec:
         cell_id: routing id; the name by default (spec/pulp.md 5.8).
         instances: stateless copies that serve requests.
         storage: directory of its files below the storage root, where it is not the name (spec 5.8).
+        scope: which application it belongs to.
+        wasm_sha256: digest that the module must have whenever it is read; blank for any.
+        providers: whose capability it wants, where several offer one name (spec 5.9).
     """
 
     name: str
@@ -50,6 +55,14 @@ class CellSpec:
     cell_id: str = ""
     instances: int = 1
     storage: Path | None = None
+    scope: Scope | None = None
+    wasm_sha256: str = ""
+    providers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def cell(self) -> str:
+        """The cell's name in its manifest; `name` is the address of one placement of it."""
+        return self.scope.cell if self.scope else self.name
 
     @property
     def id(self) -> str:
@@ -97,4 +110,29 @@ class CellSpec:
             memory=manifest.memory_bytes,
             timeout=manifest.call_timeout_ms / 1000,
             instances=manifest.instances,
+            providers=manifest.capability_providers,
+        )
+
+    @classmethod
+    def placed(
+        cls, placement: Placement, application: str, instance: str = DEFAULT, namespace: str = ""
+    ) -> CellSpec:
+        """Make the spec of one placement in an application.
+
+        Args:
+            placement: the cell, its instance and its configuration.
+            application: the application: its id in a host, its name otherwise.
+            instance: the application's instance.
+            namespace: storage namespace of the application in a host.
+        """
+        manifest = placement.manifest
+        scope = Scope(application, instance, manifest.name, placement.instance)
+        return replace(
+            cls._of_manifest(manifest),
+            name=placement.address,
+            config=placement.config,
+            cell_id=scope.routing_id,
+            storage=scope.storage(namespace),
+            scope=scope,
+            wasm_sha256=manifest.wasm_sha256,
         )

@@ -129,6 +129,11 @@ class Supervisor:
             "pulp_on_call", limit, lambda: self.cell.call(name, args, timeout=limit, check=check)
         )
 
+    def ended_by_call(self, error: CallError) -> None:
+        """Be told that a sibling's call, which is not guarded here, has ended the guest."""
+        if isinstance(error, DeadlineExceeded):
+            self._ran_away("pulp_on_call", self.budget, self.budget)
+
     def revived(self) -> None:
         """The cell has got a fresh instance: it is ready again."""
         self._move(Health.READY)

@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from guesthouse.engine import HostFunction
+from guesthouse.interfaces.pulp.modules import ModuleCache
 from guesthouse.limits import Limits
 from guesthouse.registry import Registry
 
 if TYPE_CHECKING:
     from guesthouse.engine import Engine, Instance, ModuleInfo
+
+
+_OWN: Any = object()
 
 
 class Side(Protocol):
@@ -73,12 +77,18 @@ class Surroundings:
         neighbours: interfaces whose functions a cell may import without declaring anything (WASI).
         options: settings handed to the neighbours, such as the environment that guests see.
         resources: services of the host that neighbours use.
+        modules: compiled modules that the cells share; made of the engine where none is given.
     """
 
     engine: Engine
     neighbours: Sequence[Neighbour] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     resources: Mapping[str, Any] = field(default_factory=dict)
+    modules: ModuleCache = field(default=_OWN)
+
+    def __post_init__(self) -> None:
+        if self.modules is _OWN:
+            self.modules = ModuleCache(self.engine)
 
     def registry(self, own: Registry | None) -> Registry:
         """Return a registry of the given capabilities and everything that the neighbours offer."""

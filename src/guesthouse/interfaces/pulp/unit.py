@@ -13,6 +13,7 @@ from typing import Any
 from guesthouse.errors import CallError, Error
 from guesthouse.interfaces.pulp.cell import Cell
 from guesthouse.interfaces.pulp.extension import Event, Posted
+from guesthouse.interfaces.pulp.loading import LoadedCell
 from guesthouse.interfaces.pulp.loop import Mailbox, StepLoop
 from guesthouse.interfaces.pulp.spec import CellSpec
 from guesthouse.observe import log
@@ -72,19 +73,42 @@ class Unit:
         Raises:
             Error: any of them failed; the unit has failed then.
         """
-        self.state = State.STARTING
+        self.state, self.error = State.STARTING, None
         self._stopping.clear()
+        while True:
+            try:
+                self._start_all()
+                break
+            except Error as error:
+                if not self._tries_again(error):
+                    self._give_up(error)
+                    raise
+        log.info("init complete", cell=self.spec.name)
+        self.state = State.READY
+        log.info("cell ready", cell=self.spec.name)
+
+    def _start_all(self) -> None:
         try:
             for _ in range(self.spec.instances):
                 cell = self._load(self.spec)
                 self.cells.append(cell)
                 cell.init()
-        except Error as error:
-            self._give_up(error)
+        except BaseException:
+            for cell in self.cells:
+                cell.close()
+            self.cells.clear()
             raise
-        log.info("init complete", cell=self.spec.name)
-        self.state = State.READY
-        log.info("cell ready", cell=self.spec.name)
+
+    def _tries_again(self, error: Error) -> bool:
+        """Wait and say whether to start once more: a guest that fails by itself, under ``always``."""
+        if self.spec.restart != "always" or not isinstance(error, CallError):
+            return False
+        if len(self._recent()) >= RESTARTS or self._stopping.wait(self._backoff()):
+            return False
+        self._crashes.append(time.monotonic())
+        self.restarts += 1
+        log.warning("start failed, trying again", cell=self.spec.name, error=str(error))
+        return True
 
     def run(self) -> None:
         """Begin to step."""
@@ -94,10 +118,17 @@ class Unit:
             self.loops.append(loop)
             loop.start()
 
-    def stop_stepping(self, grace: float) -> None:
-        """Stop the loops; a guest that does not come back within ``grace`` seconds is interrupted."""
+    def stop_stepping(self, grace: float, *, for_good: bool = True) -> None:
+        """Stop the loops; a guest that does not come back within ``grace`` seconds is interrupted.
+
+        Args:
+            grace: seconds.
+            for_good: finalize the events that wait and take no more; otherwise they wait on.
+        """
         self._stopping.set()
-        for event in self.mailbox.close():
+        for loop in self.loops:
+            loop.stop()
+        for event in self.mailbox.close() if for_good else ():
             self._finalize(event)
         until = time.monotonic() + grace
         for loop in self.loops:
@@ -106,6 +137,40 @@ class Unit:
                 loop.cell.interrupt("the host shuts down")
                 loop.join(1.0)
         self.loops.clear()
+
+    def reload(self, load: Callable[[CellSpec], LoadedCell], grace: float) -> None:
+        """Replace all instances by fresh ones, loaded anew; events that come meanwhile wait.
+
+        Args:
+            load: loads the cell; when that fails, the instances run on as they were.
+            grace: as for `stop_stepping`.
+
+        Raises:
+            LoadError: the cell cannot be loaded.
+            Error: a new instance failed; the unit has failed then.
+        """
+        if self.state is not State.READY:
+            self.shut_down_within(grace)
+            self.boot()
+            self.run()
+            return
+        fresh: list[LoadedCell] = []
+        try:
+            fresh += [load(self.spec) for _ in self.cells]
+        except Error:
+            for loaded in fresh:
+                loaded.close()
+            raise
+        self.stop_stepping(grace, for_good=False)
+        try:
+            for cell, loaded in zip(self.cells, fresh, strict=True):
+                self._log_probes(cell)
+                cell.reload(loaded)
+        except Error as error:
+            self._give_up(error)
+            raise
+        self._stopping.clear()
+        self.run()
 
     def shut_down(self, until: float) -> None:
         """Log the probes, run ``pulp_shutdown`` and close; ``until`` is a `time.monotonic` instant."""

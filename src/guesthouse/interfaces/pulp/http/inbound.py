@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +16,7 @@ from guesthouse.interfaces.pulp.extension import Environment, Event, Extension, 
 from guesthouse.interfaces.pulp.http import headers
 from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread, listen_address
 from guesthouse.interfaces.pulp.http.site import REPLY_SECONDS, Reply, Site, plain
-from guesthouse.interfaces.pulp.routes import BadPattern, RouteConflict
+from guesthouse.interfaces.pulp.routes import BadPattern, Pattern, RouteConflict
 from guesthouse.interfaces.pulp.structs import (
     HTTPRequest,
     HTTPRespondStream,
@@ -82,6 +83,7 @@ class HTTPInbound(Extension):
         self._listening: dict[str, tuple[HTTPServer, Site]] = {}
         self._chosen: dict[str, str] = {}
         self._default = ""
+        self._renewing: dict[str, list[tuple[Site, str, Pattern]]] = {}
 
     def rows(self) -> tuple[HostFunction, ...]:
         """Return the imports."""
@@ -112,6 +114,29 @@ class HTTPInbound(Extension):
             pendings = [self._pending.pop(key) for key in gone]
         for pending in pendings:
             pending.resolve(plain(503, "cell shut down"))
+
+    @contextmanager
+    def renew(self, cell: Cell) -> Iterator[None]:
+        """Keep a cell's routes while its instance is replaced, so that requests wait instead of failing.
+
+        What the new instance does not register again is dropped once it is up.
+        """
+        with self._lock:
+            again = self._renewing[cell.id] = []
+            chosen = self._chosen.pop(cell.id, None)
+        try:
+            yield
+        except BaseException:
+            if chosen is not None:
+                self._chosen.setdefault(cell.id, chosen)
+            raise
+        finally:
+            self._renewing.pop(cell.id, None)
+        with self._lock:
+            for _, site in self._listening.values():
+                site.routes.keep(
+                    cell.id, [(method, pattern) for where, method, pattern in again if where is site]
+                )
 
     def finalize(self, event_id: int) -> None:
         """Answer a request that its step left open with 500."""
@@ -160,7 +185,7 @@ class HTTPInbound(Extension):
         cell_id = call.cell.id
         with self._lock:
             chosen = self._chosen.setdefault(cell_id, address)
-            has_routes = any(
+            has_routes = cell_id not in self._renewing and any(
                 route.owner == cell_id
                 for _, site in self._listening.values()
                 for route in site.routes.routes()
@@ -182,6 +207,9 @@ class HTTPInbound(Extension):
         try:
             site = self.site_of(call.cell.id)
             new = site.routes.register(wanted.method, wanted.path, call.cell.id)
+            if call.cell.id in self._renewing:
+                route = site, wanted.method.strip().upper(), Pattern.parse(wanted.path)
+                self._renewing[call.cell.id].append(route)
         except (OSError, ValueError) as error:
             if isinstance(error, BadPattern | RouteConflict):
                 log.warning("http route refused", cell=call.guest, path=wanted.path, reason=str(error))

@@ -161,4 +161,7 @@ def _providers(table: Mapping[str, Any], path: Path) -> dict[str, str]:
                 path,
                 f"capability_providers.{capability}",
             )
-    return {capability.strip().lower(): provider.strip() for capability, provider in pins.items()}
+    trimmed = {capability.strip().lower(): provider.strip() for capability, provider in pins.items()}
+    if len(trimmed) != len(pins):
+        tables.invalid("a capability is pinned more than once; keep one pin", path, "capability_providers")
+    return trimmed

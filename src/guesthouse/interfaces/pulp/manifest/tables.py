@@ -29,6 +29,7 @@ class Kind(Enum):
     STRINGS = "an array of strings"
     TABLE = "a table"
     TABLES = "an array of tables"
+    COUNT_OR_STRINGS = "an integer or an array of strings"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -140,6 +141,8 @@ def _fits(value: Any, kind: Kind) -> bool:
             return isinstance(value, list) and all(isinstance(item, str) for item in value)
         case Kind.TABLE:
             return isinstance(value, dict)
+        case Kind.COUNT_OR_STRINGS:
+            return _fits(value, Kind.INTEGER) or _fits(value, Kind.STRINGS)
         case Kind.TABLES:
             return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
