@@ -9,6 +9,7 @@ import pytest
 from tests.faasm.conftest import module
 
 from guesthouse import Limits
+from guesthouse.cli import main
 from guesthouse.errors import CallError, Cancelled, DeadlineExceeded, GuestFailed, Trap
 from guesthouse.interfaces.faasm import Message, interface, output_of
 from guesthouse.interfaces.faasm.conf import FunctionMigrated
@@ -274,3 +275,30 @@ def test_words_of_a_text_are_counted_by_children(function):
 def test_every_call_starts_from_the_initial_state(function):
     guest = function("chain_simple")
     assert [guest.invoke().code for _ in range(20)] == [0] * 20
+
+
+# -- as a command
+
+
+def test_a_function_can_be_run_as_a_command(function, tmp_path):
+    ended = function("argc_argv").run(["alpha", "with space"])
+    assert ended.stdout.split(b"\n") == [b"3", b"function.wasm", b"alpha", b"with space"]
+    assert function("echo").run(stdin=b"the input").stdout == b"the input"
+    ended = function("printing").run()
+    assert (ended.code, ended.stderr) == (0, b"This is for stderr\n")
+    assert ended.stdout == b"stdin=0  stdout=1  stderr=2\nwritten"
+    ended = function("ret_one").run(stdin=b"5")
+    assert (ended.code, ended.stdout) == (5, b"lost")
+    printed: list[bytes] = []
+    ended = function("host_print").run(stdout=printed.append)
+    assert (ended.stdout, b"".join(printed)[:9]) == (b"", b"a line\nx ")
+
+
+def test_the_command_line_passes_arguments_and_keeps_prints_apart(capfdbinary):
+    source = str(guests.build("guests/faasm/argc_argv.c"))
+    assert main(["run", source, "--grant", "faasm", "--", "one", "two words"]) == 0
+    assert capfdbinary.readouterr().out == b"3\nfunction.wasm\none\ntwo words"
+    assert main(["run", str(guests.build("guests/faasm/printing.c")), "--grant", "faasm"]) == 0
+    told = capfdbinary.readouterr()
+    assert (told.out, told.err) == (b"written", b"stdin=0  stdout=1  stderr=2\nThis is for stderr\n")
+    assert main(["run", str(guests.build("guests/faasm/exit.c"))]) == 7

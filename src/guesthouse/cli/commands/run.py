@@ -19,6 +19,8 @@ _Value = TypeVar("_Value")
 
 #: Interfaces whose guests are commands: arguments, standard streams and an exit code.
 COMMANDS = frozenset({"wasi", "wasix"})
+#: Interfaces whose guests take those beside an input, and put something out beside what they print.
+FUNCTIONS = frozenset({"faasm"})
 
 
 def command(
@@ -64,6 +66,10 @@ def command(
             return interruptible(
                 lambda: _run_command(guest, arguments, given, environment, directories, entry, receipt), host
             )
+        if guest.interface in FUNCTIONS:
+            return interruptible(
+                lambda: _run_function(guest, arguments, given, environment, directories, entry, receipt), host
+            )
         return interruptible(lambda: _call_function(guest, given or b"", entry, receipt), host)
 
 
@@ -80,6 +86,22 @@ def _run_command(
     sys.stdout.buffer.write(ended.stdout)
     sys.stdout.buffer.flush()
     _show_receipt(receipt, ended.receipt)
+    return exits.guest_code(ended.code)
+
+
+def _run_function(
+    guest: Guest, arguments: Sequence[str], given: bytes | None, environment: dict[str, str],
+    directories: dict[str, str], entry: str | None, receipt: bool,
+) -> int:  # fmt: skip
+    # What it prints goes where it does not mix with its output.
+    ended = guest.run(
+        arguments, stdin=given or b"", env=environment, dirs=directories, entry=entry, stdout=2, stderr=2
+    )
+    _show_receipt(receipt, ended.receipt)
+    sys.stdout.buffer.write(ended.stdout)
+    sys.stdout.buffer.flush()
+    if ended.code:
+        output.complain(f"guest {guest.name!r} returned {ended.code}")
     return exits.guest_code(ended.code)
 
 

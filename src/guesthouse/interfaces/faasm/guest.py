@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from guesthouse.calls import Call, Outcome
 from guesthouse.engine import Exit, Instance
@@ -17,22 +17,9 @@ from guesthouse.interfaces.faasm.message import Message, message_of, signed
 from guesthouse.interfaces.faasm.processes import Processes, has_shared_memory
 from guesthouse.interfaces.faasm.session import SESSION, Session, session_of
 from guesthouse.interfaces.faasm.settings import Settings
+from guesthouse.interfaces.faasm.setup import PROGRAM, Printed, Setup
 from guesthouse.interfaces.faasm.space import windows
 from guesthouse.interfaces.wasi.imports import IMPORTS as WASI
-
-#: What every guest finds in its environment; nothing of the host's leaks in (spec 2.7).
-ENVIRONMENT = {
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYTHON_PATH": "/",
-    "PYTHONHOME": "/",
-    "PYTHONHASHSEED": "0",
-    "PYTHONNOUSERSITE": "on",
-    "PYTHONWASM": "1",
-}
-
-#: ``argv[0]`` of every function.
-PROGRAM = "function.wasm"
 
 _START, _ZYGOTE = "_start", "_faasm_zygote"
 _CONSTRUCTORS, _INITIALIZE, _DESTRUCTORS = "__wasm_call_ctors", "_initialize", "__wasm_call_dtors"
@@ -65,7 +52,7 @@ class FaasmSide(GuestSide):
         self._rows: Rows = {}
         if linking.CAPABILITY in guest.granted:
             self._rows = linking.granted_rows((*IMPORTS, *WASI), guest.granted)
-        self._plain = self._command("", None)
+        self._setup = Setup(self._directories, self._prints)
         self._state = guest.service("state") if state.CAPABILITY in guest.granted else None
         self._processes = Processes(guest, self._state) if has_shared_memory(guest.info) else None
 
@@ -78,11 +65,9 @@ class FaasmSide(GuestSide):
         if self._state is not None:
             state.bind(instance, self._state)
         session = call.scratch[SESSION] = Session(self.settings, self.guest, self._files, self._rows)
-        message = message_of(call)
-        if self._prints or message.cmdline:
-            call.scratch[Command] = self._command(message.cmdline, session)
-        else:
-            call.scratch[Command] = self._plain
+        call.scratch[Command] = self._setup.command(call.payload, message_of(call), session)
+        if isinstance(call.payload, Command) and isinstance(call.payload.stdin, bytes):
+            instance.input = call.payload.stdin
 
     def release(self, instance: Instance, call: Call | None) -> None:
         """End the session."""
@@ -90,14 +75,6 @@ class FaasmSide(GuestSide):
             session: Session | None = call.scratch.get(SESSION)
             if session is not None:
                 session.end(call)
-
-    def _command(self, cmdline: str, session: Session | None) -> Command:
-        sink = session.print if session is not None and self._prints else None
-        words = cmdline.split(" ") if cmdline else []
-        return Command(
-            args=words, env=ENVIRONMENT, dirs=self._directories, stdout=sink, stderr=sink,
-            options={"program": PROGRAM},
-        )  # fmt: skip
 
     def close(self) -> None:
         """Let go of the files."""
@@ -132,6 +109,8 @@ class FaasmSide(GuestSide):
             code = self._enter_threaded(instance, call, message)
         except Exit as leaving:
             code = signed(leaving.code)
+        if isinstance(call.payload, Command):
+            return Outcome(code, Printed.of(session_of(call), instance.output))
         if code:
             # The function's own output is lost then, as it is in the reference.
             return Outcome(code, b"Call failed (return value=%d)" % code)
@@ -171,7 +150,7 @@ class FaasmSide(GuestSide):
             code = self._export(instance, call, call.entry)
         elif self._main is not None and (self._zygote or not self._start):
             self._initialise(instance)
-            code = self._enter_main(instance, message)
+            code = self._enter_main(instance, session_of(call).args)
         elif self._start:
             if self._zygote:
                 self._initialise(instance)
@@ -235,10 +214,10 @@ class FaasmSide(GuestSide):
             raise NotFound("entry", name, known=list(self.guest.info.exports), guest=call.guest)
         return _code(instance.invoke(name, *_arguments(type_, call, name)))
 
-    def _enter_main(self, instance: Instance, message: Message) -> int:
+    def _enter_main(self, instance: Instance, args: Sequence[str]) -> int:
         if self._main == _MAIN_VOID:
             return _code(instance.invoke(_MAIN_VOID))
-        words = [PROGRAM, *(message.cmdline.split(" ") if message.cmdline else ())]
+        words = [PROGRAM, *args]
         return _code(instance.invoke(_MAIN_ARGS, len(words), _place_arguments(instance, words)))
 
 

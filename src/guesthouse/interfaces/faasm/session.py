@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from guesthouse.interfaces.faasm.settings import Settings
@@ -27,7 +28,9 @@ class Session:
         guest: the function.
         limits: what each of its calls may use.
         children: the calls this one chained, by id; they keep their results for as long as it runs.
-        printed: what was printed so far, if that is captured.
+        args: its arguments.
+        stdout, stderr: what takes what it prints, ``None`` where that goes nowhere.
+        printed, errors: what was printed so far, where that is captured.
         look_at: number of children at which their outputs are counted next.
         kept: guest addresses of what the host allocated once, by purpose.
         files: the files it may use, ``None`` for none.
@@ -40,8 +43,8 @@ class Session:
     """
 
     __slots__ = (
-        "children", "crew", "files", "guest", "kept", "libraries", "limits", "linking_error", "look_at",
-        "printed", "rows", "section", "settings", "synchronisation",
+        "args", "children", "crew", "errors", "files", "guest", "kept", "libraries", "limits", "linking_error",
+        "look_at", "printed", "rows", "section", "settings", "stderr", "stdout", "synchronisation",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +58,11 @@ class Session:
         self.synchronisation: Synchronisation | None = None
         self.children: dict[int, Call] = {}
         self.look_at = 64
+        self.args: tuple[str, ...] = ()
+        self.stdout: Callable[[bytes], object] | None = None
+        self.stderr: Callable[[bytes], object] | None = None
         self.printed: list[bytes] = []
+        self.errors: list[bytes] = []
         self.kept: dict[str, int] = {}
         self.section: Section | None = None
 
@@ -65,9 +72,9 @@ class Session:
             self.section.leave()
 
     def print(self, data: bytes) -> None:
-        """Take what the guest prints on stdout or stderr."""
-        if self.settings.capture_stdout:
-            self.printed.append(data)
+        """Take what the guest prints through the host."""
+        if self.stdout is not None:
+            self.stdout(data)
 
 
 def session_of(call: Any) -> Session:

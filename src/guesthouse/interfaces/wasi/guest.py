@@ -55,10 +55,8 @@ class WasiSide(GuestSide):
         Raises:
             LoadError: a directory cannot be opened.
         """
-        command = None if call is None else call.payload
-        if not isinstance(command, Command) and call is not None:
-            # Another interface that owns the guest has said how it wants it set up.
-            command = call.scratch.get(Command)
+        # Where another interface owns the guest, it has said how it wants it set up.
+        command = None if call is None else call.scratch.get(Command, call.payload)
         if isinstance(command, Command):
             return self._for_command(command)
         data = b"" if call is None else call.input
