@@ -43,8 +43,9 @@ class Session:
     """
 
     __slots__ = (
-        "args", "children", "crew", "errors", "files", "guest", "kept", "libraries", "limits", "linking_error",
-        "look_at", "printed", "rows", "section", "settings", "stderr", "stdout", "synchronisation",
+        "args", "children", "crew", "errors", "files", "guest", "kept", "libraries", "limits",
+        "linking_error", "look_at", "printed", "rows", "section", "settings", "stderr", "stdout",
+        "synchronisation",
     )  # fmt: skip
 
     def __init__(
