@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import sqlite3
 import threading
@@ -11,29 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from guesthouse.engine import HostFunction
 from guesthouse.errors import CallError
-from guesthouse.interfaces.pulp import codec, memory
-from guesthouse.interfaces.pulp.extension import Environment, Extension, Refused
+from guesthouse.interfaces.pulp.extensions.sql import (
+    BUSY,
+    CONSTRAINT,
+    READ_ONLY,
+    RESULT_LIMIT,
+    SQL_FAILED,
+    SQLFailed,
+    SQLStorage,
+)
 from guesthouse.interfaces.pulp.extensions.sql_times import converting
-from guesthouse.interfaces.pulp.memory import deliver
-from guesthouse.interfaces.pulp.storage import PerCell
 
 if TYPE_CHECKING:
     from guesthouse.interfaces.pulp.body import CellCall
     from guesthouse.interfaces.pulp.cell import Cell
 
-SQL_FAILED = 5
-NO_HANDLE = 9
-BUSY = 12
-CONSTRAINT = 13
-READ_ONLY = 14
-
 #: Primary result codes of SQLite that have a code of their own.
 _CODES = {5: BUSY, 6: BUSY, 19: CONSTRAINT, 8: READ_ONLY}
 
-#: Bytes that a result may take; and that a database may grow to, unless ``PULP_SQLITE_MAX_BYTES`` says more.
-RESULT_LIMIT = 50 << 20
+#: Bytes that a database may grow to, unless ``PULP_SQLITE_MAX_BYTES`` says more.
 DATABASE_LIMIT = 4 << 30
 #: Virtual-machine steps between two looks whether the cell was interrupted.
 _PROGRESS_STEPS = 10_000
@@ -116,10 +112,11 @@ class Database:
             self._call, self._failure = call, None
             try:
                 yield
-            except sqlite3.Error:
+            except sqlite3.Error as error:
                 if self._failure is not None:
                     raise self._failure from None
-                raise
+                primary = getattr(error, "sqlite_errorcode", 1) & 0xFF
+                raise SQLFailed(_CODES.get(primary, SQL_FAILED), str(error)) from None
             finally:
                 self._call = None
 
@@ -135,107 +132,15 @@ class Database:
         return 0
 
 
-class SQLite(Extension):
+class SQLite(SQLStorage):
     """SQLite for cells, each with a database of its own."""
 
-    name: ClassVar[str] = "storage.sqlite"
     summary: ClassVar[str] = "An SQLite database of the cell's own."
 
-    def __init__(self) -> None:
-        self._environment = Environment()
-        self._databases: PerCell[Database] = PerCell()
-
-    def rows(self) -> tuple[HostFunction, ...]:
-        """Return the imports, ``sqlite_exec`` in both generations."""
-        row = self.row
-        return (
-            row("sqlite_exec", "iiiiii", self.exec, "Run statements; returns what they changed."),
-            row("sqlite_exec", "iiii", self.exec_first, "Run statements (first generation: no reply)."),
-            row("sqlite_query", "iiiiii", self.query, "Run a query; returns columns and rows."),
-        )
-
-    def setup(self, environment: Environment) -> None:
-        """Remember where storage lies."""
-        self._environment = environment
-
-    def attach(self, cell: Cell) -> None:
-        """Open a cell's database; failing to do so fails the cell's load."""
+    def open(self, cell: Cell) -> Database:
+        """Open the file of a cell."""
         limit = int(self._environment.settings.get("PULP_SQLITE_MAX_BYTES") or DATABASE_LIMIT)
-        path = self._environment.directory_of(cell) / "data.db"
-        self._databases.acquire(cell.id, lambda: Database(path, limit))
-
-    def release(self, cell: Cell) -> None:
-        """Close a cell's database once its last instance is gone."""
-        database = self._databases.release(cell.id)
-        if database is not None:
-            database.close()
-
-    # -- imports
-
-    def exec(
-        self,
-        call: CellCall,
-        sql: int,
-        length: int,
-        params: int,
-        params_length: int,
-        out: int,
-        out_length: int,
-    ) -> int:
-        """Serve ``sqlite_exec``."""
-        code, answer = self._run(call, "execute", sql, length, params, params_length)
-        return deliver(call, codec.encode(answer), out, out_length) or code
-
-    def exec_first(self, call: CellCall, sql: int, length: int, params: int, params_length: int) -> int:
-        """Serve ``sqlite_exec`` as the first generation knew it."""
-        return self._run(call, "execute", sql, length, params, params_length)[0]
-
-    def query(
-        self,
-        call: CellCall,
-        sql: int,
-        length: int,
-        params: int,
-        params_length: int,
-        out: int,
-        out_length: int,
-    ) -> int:
-        """Serve ``sqlite_query``."""
-        code, answer = self._run(call, "query", sql, length, params, params_length)
-        return deliver(call, codec.encode(answer), out, out_length) or code
-
-    def _run(
-        self, call: CellCall, how: str, sql: int, length: int, params: int, params_length: int
-    ) -> tuple[int, dict[str, Any]]:
-        """Run one request; SQL failures come back as code and ``error``."""
-        text = call.instance.read(sql, length).decode("utf-8", "replace") if length else ""
-        if not text.strip():
-            raise Refused(memory.EMPTY, "empty SQL")
-        values = bound(call.instance.read(params, params_length)) if params_length else []
-        database = self._databases.get(call.cell.id)
-        if database is None:
-            raise Refused(NO_HANDLE, "the cell has no database")
-        run = database.execute if how == "execute" else database.query
-        empty: dict[str, Any] = (
-            {"rows_affected": 0, "last_insert_id": 0} if how == "execute" else {"columns": [], "rows": None}
-        )
-        try:
-            return memory.OK, run(call, text, values)
-        except sqlite3.Error as error:
-            primary = getattr(error, "sqlite_errorcode", 1) & 0xFF
-            return _CODES.get(primary, SQL_FAILED), {**empty, "error": str(error)}
-        except (OverflowError, UnicodeError, ValueError) as error:
-            return SQL_FAILED, {**empty, "error": str(error)}
-
-
-def bound(data: bytes) -> list[Any]:
-    """Decode parameters: an array of plain values; refused with 3 otherwise."""
-    values = codec.decode(data)
-    if values is None:
-        return []
-    if not isinstance(values, list):
-        raise codec.DecodeError("parameters are an array")
-    return [_value(value) for value in values]
+        return Database(self._environment.directory_of(cell) / "data.db", limit)
 
 
 def statements(sql: str) -> Iterator[str]:
@@ -247,14 +152,6 @@ def statements(sql: str) -> Iterator[str]:
             start = match.end()
     if sql[start:].strip():
         yield sql[start:]
-
-
-def _value(value: Any) -> Any:
-    if value is None or isinstance(value, int | float | str | bytes):
-        return value
-    if isinstance(value, dt.datetime):
-        return value.isoformat(sep=" ")
-    raise codec.DecodeError(f"a {type(value).__name__} is no SQL value")
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
