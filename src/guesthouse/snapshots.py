@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from guesthouse.calls import Call, Outcome
+from guesthouse.calls import Call, Outcome, Terms
 from guesthouse.engine import Instance, ModuleInfo, read
 from guesthouse.engine.snapshot import SnapshotRefused, freeze, instrument
 from guesthouse.errors import LoadError
@@ -42,17 +42,16 @@ def take(host: Host, wasm: bytes, name: str, *, initialiser: str | None = None, 
     wanted = (("", ""), ("", "i"))
     if initialiser is not None and (entry is None or (entry.params, entry.results) not in wanted):
         raise LoadError(f"it exports no function {initialiser!r} of type () -> () or () -> i32", guest=name)
-    label = f"{name} (being frozen)"
     try:
-        guest = host.load(instrument(wasm, info), name=label, private=True, **options)
+        guest = host.prepare(instrument(wasm, info), name=name, private=True, **options)
     except LoadError as error:
         raise error.within(name) from error.__cause__
     try:
         freezer = guest.owner = _Freezer(guest.sides, wasm, info, initialiser)
-        guest.invoke().unwrap()
+        host.scheduler.run(name, tenant=guest.tenant, terms=Terms(guest)).unwrap()
         return freezer.frozen
     finally:
-        host.unload(label, tenant=guest.tenant)
+        guest.close()
 
 
 class _Freezer(GuestSide):

@@ -96,3 +96,10 @@ def test_without_the_capability_there_are_no_files(load):
         "blocked", guests.build("guests/faasm/open_blocked.c"), grant=["faasm.chain"], interface="faasm"
     )
     assert guest.invoke().code == 1
+
+
+def test_a_call_with_fewer_capabilities_finds_no_files(c, host):
+    files = c("open_hosts", interface="faasm")
+    assert files.invoke().code == 0
+    result = host.scheduler.run("open_hosts", tenant=TENANT, capabilities=frozenset())
+    assert result.error is None and result.code == 1

@@ -64,23 +64,32 @@ def test_calls_on_many_threads_load_for_themselves(program):
     assert failed == []
 
 
-def test_libraries_get_no_capability_that_the_program_lacks(load, program):
-    """The library writes output, which always comes along; what it could chain is not there."""
-    reaching = wat_to_wasm("""(module (@custom "dylink.0" "\\01\\04\\00\\00\\00\\00")
-      (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
-      (import "env" "memory" (memory 0))
-      (func (export "reach") (result i32) (call $chain (i32.const 0) (i32.const 0) (i32.const 0))))""")
-    caller = wat_to_wasm("""(module
-      (import "env" "dlopen" (func $open (param i32 i32) (result i32)))
-      (import "env" "dlsym" (func $symbol (param i32 i32) (result i32)))
-      (import "env" "__faasm_write_output" (func $output (param i32 i32)))
-      (table (export "__indirect_function_table") 1 100 funcref) (memory (export "memory") 1)
-      (type $nullary (func (result i32))) (data (i32.const 16) "/lib/reaching.so\\00") (data (i32.const 64) "reach\\00")
-      (func (export "_start") (drop (call_indirect (type $nullary)
-        (call $symbol (call $open (i32.const 16) (i32.const 0)) (i32.const 64))))))""")
-    (program.host.service("files").tree("default").root / "lib" / "reaching.so").write_bytes(reaching)
-    result = load("caller", caller, grant=["faasm.dl", "faasm.files"]).invoke()
-    assert isinstance(result.error, Trap) and "null" in str(result.error)
+REACHING = wat_to_wasm("""(module (@custom "dylink.0" "\\01\\04\\00\\00\\00\\00")
+  (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
+  (import "env" "memory" (memory 0))
+  (func (export "reach") (result i32) (call $chain (i32.const 64) (i32.const 0) (i32.const 0))))""")
+
+CALLER = wat_to_wasm("""(module
+  (import "env" "dlopen" (func $open (param i32 i32) (result i32)))
+  (import "env" "dlsym" (func $symbol (param i32 i32) (result i32)))
+  (import "env" "__faasm_write_output" (func $output (param i32 i32)))
+  (table (export "__indirect_function_table") 1 100 funcref) (memory (export "memory") 1)
+  (type $nullary (func (result i32))) (data (i32.const 16) "/lib/reaching.so\\00") (data (i32.const 64) "reach\\00")
+  (func (export "_start") (drop (call_indirect (type $nullary)
+    (call $symbol (call $open (i32.const 16) (i32.const 0)) (i32.const 64))))))""")
+
+
+def test_libraries_get_no_capability_that_the_call_lacks(load, program):
+    """Output always comes along; what the library would chain with is there only where it was granted."""
+    host = program.host
+    (host.service("files").tree("default").root / "lib" / "reaching.so").write_bytes(REACHING)
+    granted = load("caller", CALLER, grant=["faasm"])
+    assert granted.invoke().error is None
+    lacking = load("lacking", CALLER, grant=["faasm.dl", "faasm.files"]).invoke()
+    assert isinstance(lacking.error, Trap) and "null" in str(lacking.error)
+    ceiling = frozenset({"faasm.dl", "faasm.files"})
+    lowered = host.scheduler.run("caller", tenant="default", capabilities=ceiling)
+    assert isinstance(lowered.error, Trap) and "null" in str(lowered.error)
 
 
 def test_without_the_capability_the_module_is_refused(load):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -209,3 +210,31 @@ def test_state_that_was_not_granted_refuses_the_module(host):
     with pytest.raises(guesthouse.errors.MissingImports) as refusal:
         host.load(verbs_module(), name="bare", grant=["faasm.chain"])
     assert ("env", "__faasm_read_state", "faasm.state") in refusal.value.imports
+
+
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+def test_three_guests_on_eight_threads_lose_no_count(tmp_path, backend):
+    """Copies, pointers, locks and pushes of three functions at once, against the only right answer."""
+    url = "memory://" if backend == "memory" else f"sqlite:///{tmp_path}/state.db"
+    with guesthouse.Host(state=url, workers=2) as host:
+        wasm = guests.build("guests/faasm/state_counter.c")
+        functions = [host.load(wasm, name=f"counter{n}", grant=["faasm.state"]) for n in range(3)]
+        host.service("state").put(TENANT, b"counter", bytes(4))
+        failed = []
+
+        def work(number: int) -> None:
+            for i in range(6):
+                result = functions[(number + i) % 3].invoke(b"p" if (number + i) % 2 else b"c")
+                if result.code or result.error:
+                    failed.append(result)
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []
+        store = host.service("state")
+        assert int.from_bytes(store.get(TENANT, b"counter"), "little") == 8 * 6 * 50
+        store.flush()
+        assert int.from_bytes(store.get(TENANT, b"counter"), "little") == 8 * 6 * 50

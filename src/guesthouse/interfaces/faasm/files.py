@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from guesthouse.calls import Call
 from guesthouse.engine import HostFunction, ModuleInfo, Native
@@ -17,6 +18,7 @@ from guesthouse.interfaces.faasm.files_native import FUNCTIONS, WASI_PATH_OPEN, 
 from guesthouse.interfaces.faasm.io import text_at
 from guesthouse.interfaces.faasm.rows import row
 from guesthouse.interfaces.faasm.session import session_of
+from guesthouse.interfaces.wasi.state import Root
 from guesthouse.resources.files import FileTrees
 
 __all__ = ["CAPABILITY", "ROWS", "FileView"]
@@ -34,17 +36,16 @@ class FileView:
         guest: the guest; it was granted :data:`CAPABILITY`.
 
     Attributes:
-        directories: guest path to host directory, in the order of the descriptors (3 is ``/``, 4 is ``.``).
+        directories: guest path to directory, in the order of the descriptors (3 is ``/``, 4 is ``.``).
     """
 
     def __init__(self, guest: LoadedGuest) -> None:
         trees: FileTrees = guest.service("files")
         self.tree = trees.tree(guest.tenant)
         self._fd = os.open(self.tree.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        looks = looks_at_files(guest.info)
-        self.directories: Mapping[str, str] = (
-            {"/": str(self.tree.root), ".": str(self.tree.root)} if looks else {}
-        )
+        names = ("/", ".") if looks_at_files(guest.info) else ()
+        # Opened once, for all calls.
+        self.directories: Mapping[str, Any] = {name: Root(self.tree.root, name) for name in names}
 
     def read(self, path: bytes, most: int) -> bytes | None:
         """Return a file of at most ``most`` bytes, or ``None`` when it cannot be read."""

@@ -48,11 +48,9 @@ class FaasmSide(GuestSide):
         self._destructors = _DESTRUCTORS in exports
         self._prints = self.settings.capture_stdout
         self._files = files.FileView(guest) if files.CAPABILITY in guest.granted else None
-        self._directories = self._files.directories if self._files is not None else {}
-        self._rows: Rows = {}
-        if linking.CAPABILITY in guest.granted:
-            self._rows = linking.granted_rows((*IMPORTS, *WASI), guest.granted)
-        self._setup = Setup(self._directories, self._prints)
+        self._rows: Rows = self._library_rows(guest.granted)
+        self._setup = Setup(self._files.directories if self._files is not None else {}, self._prints)
+        self._setup_without_files = Setup({}, self._prints)
         self._state = guest.service("state") if state.CAPABILITY in guest.granted else None
         self._processes = Processes(guest, self._state) if has_shared_memory(guest.info) else None
 
@@ -64,8 +62,13 @@ class FaasmSide(GuestSide):
             return
         if self._state is not None:
             state.bind(instance, self._state)
-        session = call.scratch[SESSION] = Session(self.settings, self.guest, self._files, self._rows)
-        call.scratch[Command] = self._setup.command(call.payload, message_of(call), session)
+        view, rows, setup = self._files, self._rows, self._setup
+        if call.capabilities is not None:  # less than the guest itself was granted, perhaps
+            rows = self._library_rows(self.guest.granted & call.capabilities)
+            if files.CAPABILITY not in call.capabilities:
+                view, setup = None, self._setup_without_files
+        session = call.scratch[SESSION] = Session(self.settings, self.guest, view, rows)
+        call.scratch[Command] = setup.command(call.payload, message_of(call), session)
         if isinstance(call.payload, Command) and isinstance(call.payload.stdin, bytes):
             instance.input = call.payload.stdin
 
@@ -75,6 +78,12 @@ class FaasmSide(GuestSide):
             session: Session | None = call.scratch.get(SESSION)
             if session is not None:
                 session.end(call)
+
+    def _library_rows(self, granted: Collection[str]) -> Rows:
+        """Return what libraries may import under these grants."""
+        if linking.CAPABILITY not in granted:
+            return {}
+        return linking.granted_rows((*IMPORTS, *WASI), granted)
 
     def close(self) -> None:
         """Let go of the files."""
