@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from guesthouse.cli import main
+from guesthouse.engine.snapshot import is_snapshot
 from guesthouse.server import Gateway
 from guesthouse.testing import guests
 
@@ -291,3 +292,14 @@ def test_python_sources_are_shared_files_of_their_user(client):
     assert client.get("/file", headers=path, params={"tenant": "demo"}).content == b"print('hello')"
     assert client.put(f"/p/{'u' * 300}/hello", content=b"x").status_code == 400
     assert client.put("/s/a%20b/key", content=b"x").status_code == 400
+
+
+def test_the_zygote_of_an_uploaded_function_runs_once_and_for_all(client, upload, host):
+    upload("snapshot_check")
+    for _ in range(2):
+        ended = planner(client, 10, batch("snapshot_check", b""), wait="20s").json()
+        assert ended["messageResults"][0]["output_data"] == "200 1 1"
+    assert is_snapshot(host.guest("snapshot_check", tenant="demo").info)
+    refused = client.put("/f/demo/zygote_fails", content=guests.load("guests/faasm/zygote_fails.c"))
+    assert refused.status_code >= 400
+    assert "zygote returned 3" in refused.text

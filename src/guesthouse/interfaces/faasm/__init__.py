@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from guesthouse.engine import HostFunction, ModuleInfo
 from guesthouse.interfaces.contract import GuestSide, LoadedGuest
-from guesthouse.interfaces.faasm.guest import FaasmSide
+from guesthouse.interfaces.faasm.guest import ZYGOTE, FaasmSide
 from guesthouse.interfaces.faasm.imports import IMPORTS
 from guesthouse.interfaces.faasm.message import Message, message_of, output_of
 
-__all__ = ["FaasmInterface", "Message", "interface", "message_of", "output_of"]
+__all__ = ["ZYGOTE", "FaasmInterface", "Message", "interface", "message_of", "output_of"]
 
 #: What only a Faasm function imports; the rows under WASI's names are there for those that are one.
 _NAMES = frozenset((row.module, row.name) for row in IMPORTS if not row.module.startswith("wasi"))
@@ -22,7 +22,7 @@ class FaasmInterface:
 
     def owns(self, info: ModuleInfo) -> bool:
         """True for modules that import anything of this interface, or bring a zygote."""
-        return "_faasm_zygote" in info.exports or any(
+        return ZYGOTE in info.exports or any(
             (item.module, item.name) in _NAMES for item in info.imports
         )
 

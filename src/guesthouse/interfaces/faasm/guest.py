@@ -21,7 +21,10 @@ from guesthouse.interfaces.faasm.setup import PROGRAM, Printed, Setup
 from guesthouse.interfaces.faasm.space import windows
 from guesthouse.interfaces.wasi.imports import IMPORTS as WASI
 
-_START, _ZYGOTE = "_start", "_faasm_zygote"
+#: Runs once, before the first call, if it is exported.
+ZYGOTE = "_faasm_zygote"
+
+_START = "_start"
 _CONSTRUCTORS, _INITIALIZE, _DESTRUCTORS = "__wasm_call_ctors", "_initialize", "__wasm_call_dtors"
 #: The level below ``_start``, which runs no constructors.
 _MAIN_VOID, _MAIN_ARGS = "__main_void", "__main_argc_argv"
@@ -41,7 +44,7 @@ class FaasmSide(GuestSide):
         super().__init__(guest)
         self.settings = Settings.read(guest.config)
         exports = guest.info.exports
-        self._zygote = _ZYGOTE in exports
+        self._zygote = ZYGOTE in exports
         self._start = _START in exports
         self._main = next((name for name in (_MAIN_VOID, _MAIN_ARGS) if name in exports), None)
         self._initializer = next((name for name in (_INITIALIZE, _CONSTRUCTORS) if name in exports), None)
@@ -184,7 +187,7 @@ class FaasmSide(GuestSide):
         if self._start and self._main is None and not self._zygote:
             return ()  # the constructors are left to `_start`
         self._initialise(instance)
-        run = {name for name in (self._initializer, _ZYGOTE) if name is not None}
+        run = {name for name in (self._initializer, ZYGOTE) if name is not None}
         return run if self._main is None else run | {_START}
 
     def holdings(self, instance: Instance) -> Mapping[str, int]:
@@ -205,9 +208,9 @@ class FaasmSide(GuestSide):
         if self._initializer is not None:
             instance.invoke(self._initializer)
         if self._zygote:
-            code = instance.invoke(_ZYGOTE)
+            code = instance.invoke(ZYGOTE)
             if code:
-                raise CallError(f"the zygote returned {signed(code)}", function=_ZYGOTE)
+                raise CallError(f"the zygote returned {signed(code)}", function=ZYGOTE)
 
     def _pointer(self, instance: Instance, call: Call, index: int) -> int:
         """Call a table function: no parameter, or the input as a decimal number."""

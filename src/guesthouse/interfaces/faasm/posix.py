@@ -116,7 +116,9 @@ _NULL = (
 )  # fmt: skip
 
 #: Answered with success that means nothing.
-_ZERO = (("getrlimit", "ii"), ("confstr", "iii"), ("ioctl", "iii"), ("signal", "ii"))
+_ZERO = (
+    ("getrlimit", "ii"), ("confstr", "iii"), ("ioctl", "iii"), ("signal", "ii"), ("inet_aton", "ii"),
+)  # fmt: skip
 
 #: Answered with the one user and group of all functions.
 _IDENTITIES = (("getuid", ""), ("geteuid", ""), ("getgid", ""), ("getegid", ""), ("getgrgid", "i"))

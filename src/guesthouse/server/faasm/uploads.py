@@ -24,13 +24,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from guesthouse.engine import read
-from guesthouse.interfaces.faasm import interface
+from guesthouse.interfaces.faasm import ZYGOTE, interface
 from guesthouse.manifest import valid_name
+from guesthouse.observe import log
 from guesthouse.resources.files import FileError, FileTrees, Tree
 from guesthouse.server.answers import BadRequest
 from guesthouse.server.api import read_body
 from guesthouse.server.faasm.planner import PlannerApi
 from guesthouse.server.shelf import Shelf
+from guesthouse.snapshots import SnapshotRefused
 
 
 class FaasmUploads:
@@ -76,9 +78,16 @@ class FaasmUploads:
         return PlainTextResponse("Function upload complete")
 
     def _load(self, wasm: bytes, user: str, name: str) -> None:
+        info = read(wasm)
         # A module without an import of this interface is a function all the same when it comes this way.
-        owned = interface.owns(read(wasm))
-        self.shelf.load(wasm, name, user, grant=self.granted, interface=None if owned else interface.name)
+        kind = None if interface.owns(info) else interface.name
+        if ZYGOTE in info.exports:
+            try:  # the zygote runs once, now, and its image is what every call starts from (spec 5.3)
+                self.shelf.load(wasm, name, user, grant=self.granted, interface=kind, snapshot=True)
+                return
+            except SnapshotRefused as refused:
+                log.info("zygote runs with every call", guest=name, tenant=user, reason=refused.reason)
+        self.shelf.load(wasm, name, user, grant=self.granted, interface=kind)
 
     async def put_state(self, request: Request) -> Response:
         """Answer ``PUT /s/USER/KEY``.
