@@ -43,9 +43,7 @@ def test_calls_form_one_tree_with_a_receipt_each(host):
     seen = list(flat(tree))
     # the ark guest calls twice, blocking and in the background
     assert [node.guest for node in seen][:5] == list(names)
-    assert sorted(node.guest for node in seen) == sorted(
-        ["faasm", "ark", *2 * ["pulp", "grafos", "wasi"]]
-    )
+    assert sorted(node.guest for node in seen) == sorted(["faasm", "ark", *2 * ["pulp", "grafos", "wasi"]])
     for node in seen:
         receipt = node.result.receipt
         assert receipt.wall_s > 0
