@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from guesthouse.bench import ark, faasm, memory, threads
+from guesthouse.bench import ark, faasm, memory, state, threads
 from guesthouse.bench.measure import Peer, compare
 from guesthouse.bench.peers import PEERS, installed
+from guesthouse.engine import Engine
 
 #: What the host sets, so that threads which compute in Python do not hold up the others (seconds).
 SWITCH_INTERVAL = 0.0001
@@ -98,6 +99,7 @@ def measure(*, seconds: float = 0.1, batches: int = 7) -> Iterator[Row]:
         yield from _in_turns(peers, seconds, batches)
         yield from _threaded(peers, seconds, batches)
         yield from _functions(seconds, batches)
+        yield from _state(seconds, batches)
         yield from _launches(seconds, batches)
         held = {name: memory.in_process(name) for name in peers if name != "raw engine"}
         yield Row("memory per idle instance", "B", held, 20_000, note="physical memory, 1000 instances held")
@@ -123,6 +125,30 @@ def _functions(seconds: float, batches: int) -> Iterator[Row]:
             yield Row(title, "s", compare({"guesthouse": operation}, seconds=seconds, batches=batches), goal)
     gain = faasm.fan_out(batches=batches)
     yield Row("Faasm fan-out of pointer calls, two workers against one", "x", {"guesthouse": gain}, 1.8)
+
+
+def _state(seconds: float, batches: int) -> Iterator[Row]:
+    with state.open_host() as host:
+        pointers = {which: state.pointer(host, which) for which in ("small", "large")}
+        spent = compare(pointers, seconds=seconds, batches=batches)
+        yield Row("Faasm call that maps 1 MB of state", "s", {"guesthouse": spent["small"]})
+        yield Row(
+            "... 100 MB", "s", {"guesthouse": spent["large"]}, spent["small"] * 1.2,
+            note="a pointer is to cost the same whatever the size",
+        )  # fmt: skip
+        moved = state.moved_by_a_partial_push(host)
+        yield Row("partial push of one byte of 100 MB moves", "B", {"guesthouse": moved}, 1)
+    engine = Engine(cache=False)
+    try:
+        for title, initialiser, goal in (
+            ("start of a plain 64 MiB instance", "plain", None),
+            ("... from a snapshot with 64 MiB of contents", "fill", 20e-6),
+        ):
+            template = state.snapshot(engine, initialiser)
+            values = compare({"guesthouse": state.starts(template)}, seconds=seconds, batches=batches)
+            yield Row(title, "s", values, goal)
+    finally:
+        engine.close()
 
 
 def _launches(seconds: float, batches: int) -> Iterator[Row]:
