@@ -258,3 +258,26 @@ def test_keyboard_interrupt_ends_the_call_and_goes_on_up(runner: FakeRunner) -> 
         with pytest.raises(KeyboardInterrupt):
             calls.run("interrupted")
         assert calls.stats()["live"] == 0
+
+
+@pytest.mark.parametrize("refused", [1, 3])
+def test_threads_that_cannot_be_started_make_do_with_less_or_fail_the_call(runner, monkeypatch, refused):
+    start, asked = threading.Thread.start, []
+
+    def starts(thread):
+        asked.append(threading.stack_size())
+        if len(asked) <= refused:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with scheduler(runner) as calls:
+        monkeypatch.setattr(threading.Thread, "start", starts)
+        first = calls.wait(calls.submit("echo", b"x"), timeout=5)
+        monkeypatch.undo()
+        assert asked[:3] == [64 << 20, 8 << 20, 2 << 20][: refused + 1] + asked[refused + 1 : 3]
+        if refused == 1:
+            assert first.unwrap() == b"x"
+        else:
+            assert isinstance(first.error, RuntimeError)
+        assert calls.wait(calls.submit("echo", b"y"), timeout=5).unwrap() == b"y"
+        assert calls.stats()["live"] == calls._running._bell.pending == 0

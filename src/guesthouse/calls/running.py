@@ -55,11 +55,15 @@ class Running:
         )
         weakref.finalize(self, Workers.close, self.workers)
 
-    def announce(self, urgent: bool) -> None:
-        """See to it that a worker comes for what was queued."""
-        with self.lock:
-            self.workers.provide()
+    def announce(self, call: Call, urgent: bool) -> None:
+        """See to it that a worker comes for a call that was queued."""
         self._bell.add(urgent)
+        try:
+            with self.lock:
+                self.workers.provide()
+        except RuntimeError as error:  # not one thread can be started
+            if self.claim(call):
+                self.finish(call, 1, b"", error)
 
     def nestable(self, waiter: Call) -> bool:
         """Whether one more call may run on top of `waiter` on this thread."""

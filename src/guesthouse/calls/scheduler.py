@@ -98,7 +98,7 @@ class Scheduler:
             self, guest, input, parent, tenant, entry, wall, capabilities, payload, linked, True, True, terms
         )
         # A guest usually waits for its child soon and then runs it itself: leave it the first chance.
-        self._running.announce(urgent=parent is None or terms.urgent)
+        self._running.announce(call, urgent=parent is None or terms.urgent)
         return call
 
     def run(
@@ -130,7 +130,7 @@ class Scheduler:
             terms,
         )  # fmt: skip
         if not here:
-            self._running.announce(urgent=True)
+            self._running.announce(call, urgent=True)
             return self.wait(call, waiter=parent)
         if parent is None:
             return self._running.execute(call)

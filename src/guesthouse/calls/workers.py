@@ -11,6 +11,9 @@ from guesthouse.calls.waking import Bell
 #: Guards `threading.stack_size`, which is a setting of the whole process.
 _STACK_SIZE_LOCK = threading.Lock()
 
+#: Stacks to make do with, in bytes; less nesting fits on them, and more places are lent instead.
+_SMALL_STACKS = (8 << 20, 2 << 20)
+
 #: A worker that nobody needs for this long ends.
 _RETIRE_NS = 5_000_000_000
 
@@ -96,11 +99,26 @@ class Workers:
         return list(self.threads)
 
     def _start(self) -> None:
+        """Start one more thread, with less stack where address space is short.
+
+        Raises:
+            RuntimeError: not one thread can be started.
+        """
         self._names += 1
+        for stack in (self._limits.stack, *_SMALL_STACKS):
+            try:
+                self._start_with(stack)
+            except RuntimeError:
+                continue
+            return
+        if not self.threads:
+            raise RuntimeError("the system starts no more threads, and the host has none to run calls")
+
+    def _start_with(self, stack: int) -> None:
         thread = threading.Thread(target=self._loop, name=f"guesthouse-worker-{self._names}", daemon=True)
         self.threads.add(thread)
         with _STACK_SIZE_LOCK:
-            before = threading.stack_size(self._limits.stack)
+            before = threading.stack_size(stack)
             try:
                 thread.start()
             except BaseException:
