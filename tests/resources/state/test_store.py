@@ -273,6 +273,21 @@ def test_quota_of_keys_and_bytes_per_tenant(tier: GlobalTier) -> None:
     assert host.usage("t")["bytes"] == 3 * 4096
 
 
+def test_room_is_made_by_values_that_the_global_tier_has(tier: GlobalTier) -> None:
+    host = StateStore(tier, quota=Quota(keys=3, local_bytes=3 * 4096))
+    session = host.session("t", 1)
+    for i in range(20):
+        session.write(b"%d" % i, b"%4d" % i)
+        session.push(b"%d" % i)
+    assert host.usage("t")["keys"] <= 3 and host.usage("t")["bytes"] <= 3 * 4096
+    assert [session.read(b"%d" % i) for i in range(20)] == [b"%4d" % i for i in range(20)]
+    for i in range(20, 23):
+        session.write(b"%d" % i, b"%4d" % i)  # not pushed: these stay, and nothing else fits
+    with pytest.raises(QuotaExceeded):
+        session.read(b"0")
+    assert session.read(b"21") == b"  21"
+
+
 def test_a_huge_value_costs_nothing_before_it_is_touched(hosts: Hosts) -> None:
     with pytest.raises(QuotaExceeded):
         hosts[0].session("t", 1).read_range(b"k", 2**63, 0, 1)

@@ -15,7 +15,7 @@ from guesthouse.resources.state.transfer cimport (
     missing, name_of, new_mask, refresh,
 )
 from guesthouse.resources.state.values cimport (
-    BAD_KEY, FINE, KEY_LIMIT, NO_MEMORY, NO_SIZE, OTHER_MASK_SIZE, OTHER_SIZE, OUT_OF_RANGE, Key, Value,
+    BAD_KEY, FINE, KEY_LIMIT, NO_MEMORY, NO_SIZE, OTHER_MASK_SIZE, OTHER_SIZE, OUT_OF_RANGE, OVER_QUOTA, Key, Value,
     fix_size, release,
 )
 
@@ -39,8 +39,13 @@ cdef int acquire(Actor* by, Key key, int sized, uint64_t total, Value** out) noe
         reason = NO_SIZE
     if not reason and value == NULL:
         value = values.find_or_add(by.tenant, key.bytes, key.length, &reason)
+        if value == NULL and reason == OVER_QUOTA and values.evict(by.tenant):
+            reason = FINE
+            value = values.find_or_add(by.tenant, key.bytes, key.length, &reason)
     if not reason:
         reason = fix_size(value, <uint64_t> known if known > 0 else total)
+        if (reason == OVER_QUOTA or reason == NO_MEMORY) and values.evict(by.tenant):
+            reason = fix_size(value, <uint64_t> known if known > 0 else total)
     if reason:
         if value != NULL:
             if not value.sized:
@@ -197,6 +202,7 @@ cdef int locate(Actor* by, Key key, uint64_t total, uint64_t start, uint64_t len
     if reason:
         release(value)
         return reason
+    value.mapped = 1
     place.value = value
     place.arena = value.tenant.arena
     place.offset = value.offset + first

@@ -43,6 +43,7 @@ cdef struct Value:
     long references         # the table's, operations', mappings' and explicit locks'
     int listed              # still in the table
     int sized
+    int mapped              # a guest had a pointer into it, so that bytes may have changed unnoticed
     uint64_t size
     uint64_t offset         # of its extent in the arena
     uint64_t extent         # bytes, whole pages
@@ -98,5 +99,8 @@ cdef void release(Value* value) noexcept nogil
 # Takes a value out of the table; whoever refers to it keeps it. True when it was there.
 cdef int forget(Value* value) noexcept nogil
 
-# Takes the n-th to last value out of the table, whichever; NULL when the table is empty (with a reference).
+# Takes every value out of the table that nobody uses and that the global tier has just as well; 0 when there was none.
+cdef uint64_t evict(Tenant* tenant) noexcept nogil
+
+# Takes some value out of the table, with a reference for the caller; NULL when the table is empty.
 cdef Value* pop(Tenant* tenant) noexcept nogil

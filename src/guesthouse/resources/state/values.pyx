@@ -164,6 +164,32 @@ cdef Value* pop(Tenant* tenant) noexcept nogil:
     pthread_mutex_unlock(&tenant.mutex)
     return value
 
+cdef uint64_t evict(Tenant* tenant) noexcept nogil:
+    cdef Value* value
+    cdef Value* following
+    cdef Value* gone = NULL
+    cdef uint64_t freed = 0
+    cdef size_t i
+    pthread_mutex_lock(&tenant.mutex)
+    for i in range(tenant.bucket_count):
+        value = tenant.buckets[i]
+        while value != NULL:
+            following = value.next
+            # With the table's reference only, nothing runs on it, and nothing can begin to.
+            if (value.references == 1 and value.sized and not value.mapped and not value.all_dirty
+                    and value.dirty_from == value.dirty_to):
+                unlist(value)
+                value.next = gone
+                gone = value
+            value = following
+    pthread_mutex_unlock(&tenant.mutex)
+    while gone != NULL:
+        value = gone
+        gone = value.next
+        freed += value.extent + 1
+        release(value)
+    return freed
+
 # -- storage ----------------------------------------------------------------------------------------
 
 
