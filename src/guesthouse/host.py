@@ -228,12 +228,12 @@ class Host:
         try:
             self._check_tenant(tenant)
             info = _outline(source, sha256)
+            owner = self._owner(info, interface)
             if snapshot:
                 info = read(take_snapshot(
                     self, bytes(info.source), name, grant=grant, config=config, limits=limits,
-                    tenant=tenant, interface=interface, lenient=lenient, **options,
+                    tenant=tenant, interface=owner.name, lenient=lenient, **options,
                 ))  # fmt: skip
-            owner = self._owner(info, interface)
             granted = self.registry.expand(grant, guest=name)
 
             def resolved(grants: frozenset[str]) -> tuple[Links, list[Interface]]:

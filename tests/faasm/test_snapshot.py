@@ -72,3 +72,12 @@ def test_modules_that_cannot_be_frozen_are_refused_with_the_reason(host):
     wasm = wat_to_wasm('(module (table 1 externref) (func (export "_start")))')
     with pytest.raises(SnapshotRefused, match=r"guest 'odd'.*something else than functions"):
         snapshots.take(host, wasm, "odd")
+
+
+def test_a_guest_that_only_its_zygote_marks_stays_a_faasm_function(load):
+    wasm = wat_to_wasm("""(module (memory (export "memory") 1) (global $ready (mut i32) (i32.const 0))
+      (func (export "_faasm_zygote") (result i32) (global.set $ready (i32.const 5)) (i32.const 0))
+      (func (export "__main_void") (result i32) (global.get $ready)))""")
+    guest = load("marked", wasm, snapshot=True)
+    assert guest.interface == "faasm"
+    assert guest.invoke().code == 5
