@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ from guesthouse.resources.memory.arena import Memory
 RECORDS = [("grant", 1 << 62, "tenant", 5), ("renew", 7, 1), ("note", "key", 1, 2, 3)]
 
 
-def written(path: Path) -> bytes:
-    journal = Journal(path)
+def written(path: Path, *, durable: bool = True) -> bytes:
+    journal = Journal(path, durable=durable)
+    list(journal.replay())
     for record in RECORDS:
         journal.append(record)
     journal.close()
@@ -33,6 +36,18 @@ def replayed(path: Path) -> list[tuple[object, ...]]:
 def test_records_come_back_in_order(tmp_path: Path) -> None:
     written(tmp_path / "j")
     assert replayed(tmp_path / "j") == RECORDS
+
+
+def test_a_process_that_dies_with_a_mapped_journal_loses_nothing(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        journal = Journal(tmp_path / "j", durable=False)
+        for number in range(50_000):
+            journal.append(("renew", number, 2**63 - number))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert (tmp_path / "j").stat().st_size % (1 << 20) == 0
+    assert replayed(tmp_path / "j") == [("renew", number, 2**63 - number) for number in range(50_000)]
 
 
 def test_a_tear_at_any_byte_costs_the_torn_record_and_nothing_else(tmp_path: Path) -> None:
@@ -96,9 +111,9 @@ def test_memory_leases_answer_as_revoked_after_a_restart(tmp_path: Path) -> None
 def test_the_journal_does_not_grow_without_bound(tmp_path: Path) -> None:
     clock = VirtualClock()
     memory = Memory(clock, journal=Journal(tmp_path / "j", durable=False))
-    for _ in range(30):
+    for _ in range(120):
         for _ in range(1000):
             memory.leases.free("t", memory.leases.grant("t", 1, 10).id)
         clock.advance(3602)
-    assert memory.leases.journal.records < 25_000
+    assert memory.leases.journal.records < 110_000
     memory.close()

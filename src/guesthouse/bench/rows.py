@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from guesthouse.bench import ark, faasm, memory, state, threads
-from guesthouse.bench.measure import Peer, compare
+from guesthouse.bench import ark, faasm, fabric, memory, state, threads
+from guesthouse.bench.measure import Operation, Peer, compare
 from guesthouse.bench.peers import PEERS, installed
 from guesthouse.engine import Engine
 
@@ -101,6 +101,7 @@ def measure(*, seconds: float = 0.1, batches: int = 7) -> Iterator[Row]:
         yield from _functions(seconds, batches)
         yield from _state(seconds, batches)
         yield from _launches(seconds, batches)
+        yield from _leases(seconds, batches)
         held = {name: memory.in_process(name) for name in peers if name != "raw engine"}
         yield Row("memory per idle instance", "B", held, 20_000, note="physical memory, 1000 instances held")
     finally:
@@ -173,6 +174,33 @@ def _launches(seconds: float, batches: int) -> Iterator[Row]:
         )
     gain = ark.two_workers(batches=batches)
     yield Row("Ark functions of 1 ms, two workers against one", "x", {"guesthouse": gain}, 1.8)
+
+
+def _leases(seconds: float, batches: int) -> Iterator[Row]:
+    with fabric.open_program() as (instance, _), fabric.plain_file() as (pread, pwrite):
+        for operation, title, goal in (
+            ("read 64", "leased memory, guest reads 64 B", 60e-9),
+            ("read 4096", "... 4 KiB", 250e-9),
+            ("write 64", "leased memory, guest writes 64 B", 60e-9),
+            ("write 4096", "... 4 KiB", 250e-9),
+        ):
+            ours: dict[str, Operation] = {"guesthouse": fabric.repeated(instance, operation)}
+            yield Row(title, "s", compare(ours, seconds=seconds, batches=batches), goal)
+        for operation, title, rival in (
+            ("read block", "leased block, guest reads 512 B", pread),
+            ("write block", "leased block, guest writes 512 B", pwrite),
+        ):
+            peers = {"guesthouse": fabric.repeated(instance, operation), "plain": rival}
+            values = compare(peers, seconds=seconds, batches=batches)
+            bare = values.pop("plain")
+            note = f"the system call in a C loop takes {bare * 1e9:.0f} ns; 1.5 times that is the goal"
+            yield Row(title, "s", values, 1.5 * bare, note=note)
+        ours = {"guesthouse": fabric.repeated(instance, "alloc")}
+        values = compare(ours, seconds=seconds, batches=batches)
+        yield Row("lease of 4 KiB, allocate and free, journaled", "s", values, 5e-6)
+        fabric.fill(instance)
+        values = compare(ours, seconds=seconds, batches=batches)
+        yield Row("... with 100 000 live leases", "s", values, 5e-6)
 
 
 def _threaded(peers: Mapping[str, Any], seconds: float, batches: int) -> Iterator[Row]:

@@ -19,6 +19,7 @@ from guesthouse.engine import Engine, wat_to_wasm
 from guesthouse.interfaces import available
 from guesthouse.limits import format_size
 from guesthouse.registry import ENTRY_POINTS
+from guesthouse.resources.gpu import probe
 
 OK = "ok"
 #: Not there, and only some features want it.
@@ -114,6 +115,7 @@ def _optional() -> Iterator[Check]:
         "NATS server", lambda: shutil.which("nats-server") or "", "shared state and calls of a cluster"
     )
     yield _tried("CUDA driver", _cuda, "grafos.gpu on real hardware; without it PTX runs on the processor")
+    yield _tried("GPU backend", _gpu, "grafos.gpu: what a fabric uses when nothing else is said")
     points = [point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)]
     yield Check(
         "third-party capabilities", OK, ", ".join(points) or "none installed", f"entry points {ENTRY_POINTS}"
@@ -194,6 +196,11 @@ def _run_probe() -> str:
     if answer != 42:
         raise RuntimeError(f"a guest answered {answer} instead of 42")
     return "a guest ran and called the host"
+
+
+def _gpu() -> str:
+    """What the fabric's ``gpu="auto"`` chooses here."""
+    return ", ".join(f"{device.backend}: {device.name}" for device in probe.devices("auto"))
 
 
 def _cuda() -> str:

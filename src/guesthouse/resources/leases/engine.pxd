@@ -50,5 +50,6 @@ cdef class LeaseEngine:
     cdef object default_amount
     cdef long max_leases
     cdef bint closed
+    cdef bint survives
     cdef Tenant tenant_of(self, str name)
     cdef Lease lease_of(self, str tenant, id)

@@ -88,6 +88,7 @@ cdef class LeaseEngine:
         self.tenants, self.leases, self.due, self.notes = {}, {}, [], {}
         self.generation, self.fenced_units = 1, 0
         self.entropy, self.entropy_at = b"", 0
+        self.survives = survives
         self.default_quota, self.default_amount, self.max_leases = quota, default_amount, max_leases
         if journal is not None:
             self.recover(journal.replay(), survives)
@@ -406,7 +407,8 @@ cdef class LeaseEngine:
                 lease.owner.fenced += lease.capacity
                 self.fenced_units += lease.units
                 lease.owner.ended.remove(lease)
-            if self.journal is not None and not self.closed:
+            # What does not survive is in no extent after a restart, so nobody will ask.
+            if self.journal is not None and self.survives and not self.closed:
                 self.journal.append(("release" if works else "fence", lease.id), flush=not works)
             if self.waiting:
                 self.changed.notify_all()
@@ -481,7 +483,7 @@ cdef class LeaseEngine:
 
     def compact(self, force=False):
         """Rewrite the journal as what is true now, when it has grown far beyond that."""
-        if not force and self.journal.records < max(20_000, 4 * len(self.leases)):
+        if not force and self.journal.records < max(100_000, 8 * len(self.leases)):
             return
         cdef Lease lease
         records = []
