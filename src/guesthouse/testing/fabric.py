@@ -23,8 +23,8 @@ from guesthouse.interfaces.grafos.fabric import OPENERS, Fabric, FabricOptions
 from guesthouse.interfaces.grafos.net import Link, Network
 from guesthouse.resources.blocks.pool import Blocks
 from guesthouse.resources.gpu.pool import DeviceInfo, Gpu
+from guesthouse.resources.leases.accounts import Lease
 from guesthouse.resources.leases.clock import VirtualClock
-from guesthouse.resources.leases.engine import Lease
 from guesthouse.resources.leases.status import LeaseError
 from guesthouse.resources.memory.arena import Memory, Window
 from guesthouse.testing.gpu import Recorder

@@ -9,7 +9,8 @@ from libc.string cimport memcpy, memset
 
 from guesthouse.engine.core cimport OK, Record, span, val_t
 from guesthouse.interfaces.grafos.side cimport Side, side, side_t
-from guesthouse.resources.leases.engine cimport Lease, LeaseEngine
+from guesthouse.resources.leases.accounts cimport Lease
+from guesthouse.resources.leases.engine cimport LeaseEngine
 from guesthouse.resources.leases.table cimport INTERNAL, INVALID_ARGUMENT
 from guesthouse.observe import log
 from guesthouse.resources.leases.status import LeaseError

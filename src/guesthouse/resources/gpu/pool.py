@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from guesthouse.resources.gpu.failures import SessionError
 from guesthouse.resources.gpu.process import Channel, Check, Process
 from guesthouse.resources.gpu.session import GRAIN, Observer, Session
+from guesthouse.resources.leases.accounts import Lease
 from guesthouse.resources.leases.clock import LeaseClock
-from guesthouse.resources.leases.engine import Lease, LeaseEngine
+from guesthouse.resources.leases.engine import LeaseEngine
 from guesthouse.resources.leases.extents import Extents
 from guesthouse.resources.leases.status import CAPACITY_EXCEEDED, UNKNOWN_LEASE, LeaseError
 

@@ -1,5 +1,6 @@
 from typing import Any, Final
 
+from guesthouse.resources.leases.accounts import Lease, Tenant
 from guesthouse.resources.leases.clock import LeaseClock
 from guesthouse.resources.leases.contract import Backing
 from guesthouse.resources.leases.journal import Journal
@@ -9,29 +10,6 @@ MAX_TTL: Final[int]
 REMEMBER_SECONDS: Final[int]
 REMEMBER_COUNT: Final[int]
 TEARDOWN_SECONDS: Final[float]
-
-class Tenant:
-    name: str
-    number: int
-    quota: int
-    used: int
-    fenced: int
-    active: int
-
-class Lease:
-    owner: Tenant
-    id: int
-    capacity: int
-    start: int
-    units: int
-    generation: int
-    ended_at: int | None
-    @property
-    def tenant(self) -> str: ...
-    @property
-    def expires_at(self) -> int: ...
-    @property
-    def status(self) -> int: ...
 
 class LeaseEngine:
     kind: str

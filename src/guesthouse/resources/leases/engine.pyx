@@ -8,11 +8,11 @@ scrubs them and takes them back (:class:`guesthouse.resources.leases.contract.Ba
 import os
 import threading
 import time
-from collections import deque
 from heapq import heapify, heappop, heappush
 
 from libc.stdint cimport int64_t
 
+from guesthouse.resources.leases.accounts cimport Lease, Tenant
 from guesthouse.resources.leases.clock cimport LeaseClock
 from guesthouse.resources.leases.table cimport (
     ACTIVE, CAPACITY_EXCEEDED, EXPIRED, FENCED, LEASE_EXPIRED, LEASE_FENCED, LEASE_REVOKED, REVOKED,
@@ -28,37 +28,6 @@ REMEMBER_SECONDS = 3600
 REMEMBER_COUNT = 65_536
 #: A teardown that takes longer fences its extent (spec fabric.md 8.8).
 TEARDOWN_SECONDS = 10.0
-
-
-cdef class Tenant:
-    """What one tenant may hold of a resource, and holds."""
-
-    def __cinit__(self, str name, number, quota):
-        self.name, self.number, self.quota = name, number, quota
-        self.used = self.fenced = 0
-        self.ended = deque()
-
-
-cdef class Lease:
-    """One lease, as its owner and the host see it."""
-
-    @property
-    def tenant(self):
-        """Name of the tenant that holds it."""
-        return self.owner.name
-
-    @property
-    def expires_at(self):
-        """Seconds since the epoch at which it ends, or would have."""
-        return self.row.expires
-
-    @property
-    def status(self):
-        """0 active, 1 expired, 2 revoked, 3 fenced; expiry by time included."""
-        return status_now(self.table, self.row)
-
-    def __repr__(self):
-        return f"<Lease {self.id:#x} of {self.tenant!r}: {self.capacity} at {self.start}, status {self.status}>"
 
 
 cdef class LeaseEngine:
