@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import shutil
 import tarfile
@@ -23,11 +22,9 @@ IMAGE = "guesthouse-test:1"
 @pytest.fixture(scope="module")
 def daemon():
     docker = pytest.importorskip("docker")
-    try:
-        client = docker.from_env(timeout=20)
-        client.ping()
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker daemon: {error}")
+    if not Path("/var/run/docker.sock").is_socket():
+        pytest.skip("no Docker daemon on this machine")
+    client = docker.from_env(timeout=20)
     busybox = shutil.which("busybox")
     if busybox is None:
         pytest.skip("no busybox to make an image of")
@@ -157,13 +154,11 @@ def test_an_image_that_does_not_exist_leaves_nothing_behind(cells, daemon) -> No
     assert not [c for c in daemon.containers.list(all=True) if c.name == "pulp-docker-bad"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_without_a_daemon_it_is_code_10(forwarders) -> None:
     pytest.importorskip("docker")
     settings = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
     (listing,) = forwarders(NAME, settings=settings, docker_list="qo")
     assert listing() == (10, None)
-    gc.collect()  # the library forgets to close a socket that could not be connected
 
 
 def test_undeclared_it_is_absent(forwarders) -> None:

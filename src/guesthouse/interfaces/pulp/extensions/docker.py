@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+import socket
 import tarfile
 import threading
 import time
@@ -143,6 +144,7 @@ class Docker(Extension):
         with self._lock:
             if self._client is None:
                 client = None
+                self._knock()
                 try:
                     client = docker.from_env(timeout=TIMEOUT, environment=self._settings)
                     client.ping()
@@ -152,6 +154,16 @@ class Docker(Extension):
                     raise Refused(UNREACHABLE, str(error)) from None
                 self._client = client
             return self._client
+
+    def _knock(self) -> None:
+        """Refuse with 10 at once where nobody listens; the library would leave its socket open."""
+        host = self._settings.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        if host.startswith("unix://"):
+            with socket.socket(socket.AF_UNIX) as door:
+                try:
+                    door.connect(host.removeprefix("unix://"))
+                except OSError as error:
+                    raise Refused(UNREACHABLE, f"{host}: {error}") from None
 
     def _guarded(self, work: Callable[[], Any]) -> Any:
         """Do something at the daemon; its refusals become codes.
