@@ -190,11 +190,10 @@ def test_waiting_can_time_out_and_be_resumed(runner: FakeRunner) -> None:
 def test_future_resolves_once_and_cancels(runner: FakeRunner) -> None:
     with scheduler(runner) as calls:
         call = calls.submit("echo", b"later")
-        future = calls.future(call)
-        assert future is calls.future(call)
-        assert future.result(timeout=5).unwrap() == b"later"
+        assert calls.future(call).result(timeout=5).unwrap() == b"later"
         call = calls.submit("forever")
         future = calls.future(call)
+        assert future is calls.future(call)
         assert future.cancel() is True
         assert "its future was cancelled" in str(future.result(timeout=5).error)
         done = calls.submit("echo")

@@ -13,6 +13,7 @@ from guesthouse.errors import Cancelled, DeadlineExceeded
 if TYPE_CHECKING:
     import threading
 
+    from guesthouse.calls.futures import CallFuture
     from guesthouse.calls.scheduler import Scheduler
 
 #: Stages of a call's life; they only ever go up.
@@ -153,7 +154,7 @@ class Call:
         self._awaits: Call | None = None
         self._waiters: list[threading.Lock] | None = None
         self._parked: threading.Lock | None = None
-        self._future: Any = None
+        self._future: CallFuture | None = None
 
     @property
     def scratch(self) -> dict[Any, Any]:

@@ -158,7 +158,7 @@ class Running:
             if call._lending:
                 self.workers.unblock(True)
             call._instance = None
-            future = call._future
+            future, call._future = call._future, None
         for child in orphans:
             self.cancel(child, "its caller has ended")
         if waiters:

@@ -21,7 +21,7 @@ from typing import Any
 
 from guesthouse.calls import graph
 from guesthouse.calls.admission import CLOSED, DRAINING, Admission
-from guesthouse.calls.call import Call, Runner
+from guesthouse.calls.call import DONE, Call, Runner
 from guesthouse.calls.futures import CallFuture
 from guesthouse.calls.limits import CallLimits
 from guesthouse.calls.results import Result
@@ -204,14 +204,16 @@ class Scheduler:
         return graph.build(root, self._calls.find)
 
     def future(self, call: Call) -> CallFuture:
-        """Return the future of a call's :class:`Result`; the same one every time."""
+        """Return a future of a call's :class:`Result`; the same one for as long as the call is live."""
         with self._lock:
-            if call._future is None:
-                call._future = CallFuture(self, call)
-            future: CallFuture = call._future
-            result = call.result
-        if result is not None:
-            future.resolve(result)
+            if call.stage == DONE:
+                future = CallFuture(self, call)
+            elif call._future is None:
+                future = call._future = CallFuture(self, call)
+            else:
+                return call._future
+        if call.stage == DONE and call.result is not None:
+            future.resolve(call.result)
         return future
 
     def live(self) -> list[Call]:
