@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any
 
 import httpcore
@@ -163,11 +163,12 @@ class Client:
         answer = await self.open(wanted)
         pieces, size = [], 0
         try:
-            async for piece in body_of(answer, wanted):
-                size += len(piece)
-                if size > limit:
-                    raise FetchFailed(f"the body is larger than {limit} bytes")
-                pieces.append(piece)
+            async with contextlib.aclosing(body_of(answer, wanted)) as body:
+                async for piece in body:
+                    size += len(piece)
+                    if size > limit:
+                        raise FetchFailed(f"the body is larger than {limit} bytes")
+                    pieces.append(piece)
         finally:
             await answer.aclose()
         return answer, b"".join(pieces)
@@ -177,7 +178,7 @@ class Client:
         await self._client.aclose()
 
 
-async def body_of(answer: httpx.Response, wanted: HTTPFetchRequest) -> AsyncIterator[bytes]:
+async def body_of(answer: httpx.Response, wanted: HTTPFetchRequest) -> AsyncGenerator[bytes]:
     """Yield the body: decoded when the encoding was our idea, as it came when the cell asked for it.
 
     Raises:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, ClassVar
 
 from guesthouse.engine import HostFunction
@@ -36,7 +37,7 @@ STREAMS_PER_CELL = 64
 class FetchStream:
     """An answer whose body is read piece by piece; every method runs on the event loop."""
 
-    def __init__(self, answer: httpx.Response, pieces: AsyncIterator[bytes], until: float | None) -> None:
+    def __init__(self, answer: httpx.Response, pieces: AsyncGenerator[bytes], until: float | None) -> None:
         self._answer, self._pieces, self._until = answer, pieces, until
         self._rest = b""
 
@@ -70,6 +71,8 @@ class FetchStream:
 
     async def close(self) -> None:
         """Let go of the connection."""
+        with contextlib.suppress(RuntimeError):  # a read is still in it, and will see the end
+            await self._pieces.aclose()
         await self._answer.aclose()
 
 
