@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from guesthouse import Limits
+from guesthouse.engine import wat_to_wasm
 from guesthouse.errors import DeadlineExceeded, LoadError, MissingImports, Trap
 from guesthouse.testing import guests
 
@@ -118,3 +119,26 @@ def test_calls_at_the_same_time_have_memories_of_their_own(program):
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+SLEEPER = wat_to_wasm("""(module
+  (import "env" "memory" (memory 2 16 shared))
+  (import "env" "pthread_create" (func $create (param i32 i32 i32 i32) (result i32)))
+  (import "env" "__faasm_read_input" (func $input (param i32 i32) (result i32)))
+  (table 2 funcref) (elem (i32.const 1) $sleep)
+  (global $stack (mut i32) (i32.const 65536))
+  (func $sleep (param i32) (result i32)
+    (loop $again (drop (memory.atomic.wait32 (i32.const 128) (i32.const 0) (i64.const -1))) (br $again))
+    (i32.const 0))
+  (func (export "_start")
+    (drop (call $input (i32.const 0) (i32.const 1)))
+    (drop (call $create (i32.const 8) (i32.const 0) (i32.const 1) (i32.const 0)))
+    (if (i32.load8_u (i32.const 0)) (then (drop (call $sleep (i32.const 0)))))))""")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("main_sleeps", [False, True])
+def test_sleepers_in_shared_memory_are_woken_when_the_call_is_over(load, main_sleeps):
+    guest = load("sleeper", SLEEPER, limits=Limits(wall=0.3, memory="64MiB"))
+    result = guest.invoke(b"\1" if main_sleeps else b"\0")
+    assert isinstance(result.error, DeadlineExceeded) if main_sleeps else result.error is None

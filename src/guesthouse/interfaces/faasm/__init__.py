@@ -22,9 +22,7 @@ class FaasmInterface:
 
     def owns(self, info: ModuleInfo) -> bool:
         """True for modules that import anything of this interface, or bring a zygote."""
-        return ZYGOTE in info.exports or any(
-            (item.module, item.name) in _NAMES for item in info.imports
-        )
+        return ZYGOTE in info.exports or any((item.module, item.name) in _NAMES for item in info.imports)
 
     def attach(self, guest: LoadedGuest) -> GuestSide:
         """Return Faasm's part in a guest."""

@@ -16,11 +16,13 @@ from guesthouse.calls import Call
 from guesthouse.engine import Instance
 from guesthouse.engine.linking import Item, export_of, get_global, set_global
 from guesthouse.engine.tables import invoke_at, signature_at
-from guesthouse.errors import Cancelled, MemoryLimit, Trap
+from guesthouse.errors import CallError, Cancelled, MemoryLimit, Trap
 from guesthouse.interfaces.faasm.space import reserve
 
 #: Threads that one call may have running.
 MOST_THREADS = 64
+#: Threads of one call that nobody has joined.
+MOST_UNJOINED = 10_000
 #: Numbers of WASI's errno, which its libc shows to guests.
 AGAIN, BUSY, DEADLK, INVAL, PERM, SRCH, TIMEDOUT = 6, 10, 16, 28, 63, 71, 73
 #: Bytes of a thread's stack, and of what lies on either side of it (faasm.md 2.8).
@@ -29,6 +31,8 @@ STACK, GUARD = 2 << 20, 640 << 10
 Spawn = Callable[[int], Instance]
 #: Seconds between two looks at whether a waiting thread's call is over.
 SLICE = 0.01
+#: Seconds between two looks of who watches the call.
+_LOOK = 0.05
 #: Rounds of destructors that the end of a thread runs for its keys' values.
 _DESTRUCTOR_ROUNDS = 4
 
@@ -73,10 +77,18 @@ class Crew:
         instance: the main thread's instance.
         spawn: opens an instance for a further thread, over the same memory; ``None`` where that is not
             shared.
+        sweep: wakes whoever sleeps in ``memory.atomic.wait``, which no cancellation reaches; ``None`` where
+            the memory is not shared.
     """
 
-    def __init__(self, call: Call, instance: Instance, spawn: Spawn | None) -> None:
-        self.call, self.spawn = call, spawn
+    def __init__(
+        self,
+        call: Call,
+        instance: Instance,
+        spawn: Spawn | None,
+        sweep: Callable[[], object] | None = None,
+    ) -> None:
+        self.call, self.spawn, self._sweep = call, spawn, sweep
         self.main = GuestThread(1, instance)
         self.threads: dict[int, GuestThread] = {1: self.main}
         self.output: bytes | None = None
@@ -89,6 +101,11 @@ class Crew:
         self._queue: list[GuestThread] = []
         self._stacks: list[int] = []
         self._ending = False
+        self._over = threading.Event()
+        self._watcher: threading.Thread | None = None
+        if sweep is not None:
+            self._watcher = threading.Thread(target=self._watch, name=f"{call.guest}-watch", daemon=True)
+            self._watcher.start()
 
     @property
     def current(self) -> GuestThread:
@@ -107,7 +124,8 @@ class Crew:
     def create(self, entry: int, argument: int) -> GuestThread | None:
         """Start a thread, or put it into the queue; ``None`` when there are too many."""
         with self.lock:
-            if sum(not each.finished.is_set() for each in self.threads.values()) > MOST_THREADS:
+            alive = sum(not each.finished.is_set() for each in self.threads.values())
+            if alive > MOST_THREADS or len(self.threads) > MOST_UNJOINED:
                 return None
             thread = GuestThread(next(self._numbers), None, entry, argument)
             self.threads[thread.number] = thread
@@ -241,6 +259,21 @@ class Crew:
             while host.is_alive():
                 self._cancel("the call ended", but=self.main)
                 host.join(SLICE)
+        self._over.set()
+        if self._watcher is not None:
+            self._watcher.join()
+
+    def _watch(self) -> None:
+        """Wake the guest's threads where they sleep, once the call is over, until they have noticed."""
+        while not self._over.wait(_LOOK):
+            over = self._ending or self.failure is not None
+            if not over:
+                try:
+                    self.call.check()
+                except CallError:
+                    over = True
+            if over and self._sweep is not None and not self._over.is_set():
+                self._sweep()
 
     def outcome(self, error: BaseException | None) -> BaseException | None:
         """Return what ended the call: a thread's failure goes before the cancellation that it caused.

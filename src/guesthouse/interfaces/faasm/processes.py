@@ -6,6 +6,7 @@ from guesthouse.calls import Call
 from guesthouse.engine import Instance, Module, ModuleInfo, Template
 from guesthouse.engine.compile import beside
 from guesthouse.engine.exporting import with_exports
+from guesthouse.engine.waking import notifier, wake_all
 from guesthouse.interfaces.contract import LoadedGuest
 from guesthouse.interfaces.faasm import state
 from guesthouse.interfaces.faasm.crew import Crew, Spawn
@@ -45,7 +46,12 @@ class Processes:
         shared = self._module.shared_memory(guest.limits.memory)
         template = self._module.link(guest.links, shared=shared)
         instance = guest.open(call, template)
-        session_of(call).crew = Crew(call, instance, self._spawner(call, instance, template))
+        assert shared is not None
+
+        def sweep() -> None:
+            wake_all(notifier(shared))
+
+        session_of(call).crew = Crew(call, instance, self._spawner(call, instance, template), sweep)
         return instance
 
     def _spawner(self, call: Call, main: Instance, template: Template) -> Spawn:

@@ -38,7 +38,7 @@ cdef class SpaceKeeper(Attachment):
             space.count -= 1
             window = &space.windows[space.count]
             # The pool would hand these very pages to the next instance in this slot.
-            pages.unmap(self.record.base + window.address, window.mapped)
+            pages.unmap_for_certain(self.record.base + window.address, window.mapped)
             values.release(window.value)
         free(space.windows)
         space.windows = NULL

@@ -40,3 +40,6 @@ cdef int map_over(Arena* arena, uint64_t offset, void* where, uint64_t length) n
 
 # Replaces the pages at `where` by private zero pages: 0, or an errno.
 cdef int unmap(void* where, uint64_t length) noexcept nogil
+
+# The same where there is no going on without it: ends the process rather than leave shared pages behind.
+cdef void unmap_for_certain(void* where, uint64_t length) noexcept nogil

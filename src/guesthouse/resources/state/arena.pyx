@@ -8,7 +8,8 @@ shows bytes of one value only (DESIGN section 3 item 5).
 
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdio cimport fputs, stderr
+from libc.stdlib cimport abort, calloc, free, realloc
 from libc.string cimport memmove
 
 from guesthouse.resources.state.posix cimport (
@@ -134,3 +135,13 @@ cdef int unmap(void* where, uint64_t length) noexcept nogil:
         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0,
     )
     return errno if got == MAP_FAILED else 0
+
+
+cdef void unmap_for_certain(void* where, uint64_t length) noexcept nogil:
+    cdef int tries
+    for tries in range(100):
+        if unmap(where, length) == 0:
+            return
+    # One tenant's bytes would become another one's memory.
+    fputs(b"guesthouse: the kernel does not let go of shared pages\n", stderr)
+    abort()

@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS state_usage (
 
 
 class SqliteTier:
-    """Values and lists in a database file, one connection per thread; see :class:`GlobalTier`.
+    """Values and lists in a database file; see :class:`GlobalTier`.
 
     Args:
         path: the database file; created with its directory where missing.
@@ -49,28 +49,43 @@ class SqliteTier:
         self._path = pathlib.Path(path)
         self._synchronous = "FULL" if power_safe else "NORMAL"
         self._patience = patience
-        self._mine = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Connection] = []  # as many as there were users at a time
         self._lock = threading.Lock()  # one writer of this process at a time: waits without polling
         self._closed = False
         with self._failures():
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection().executescript(_SCHEMA)
+        with self._connection() as connection:
+            connection.executescript(_SCHEMA)
 
-    def _connection(self) -> sqlite3.Connection:
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection; SQLite's own failures become :class:`BackendLost`."""
         if self._closed:
             raise BackendLost(f"{self._path} is closed")
-        found: sqlite3.Connection | None = getattr(self._mine, "connection", None)
-        if found is None:
-            found = sqlite3.connect(
-                self._path, timeout=self._patience, isolation_level=None, check_same_thread=False
-            )
-            found.execute("PRAGMA journal_mode=WAL")
-            found.execute(f"PRAGMA synchronous={self._synchronous}")
-            self._mine.connection = found
-            with self._lock:
-                self._all.append(found)
-        return found
+        with self._failures():
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._open()
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+        self._idle.append(connection)
+        if self._is_closed():  # by another thread, meanwhile
+            self.close()
+
+    def _is_closed(self) -> bool:
+        return self._closed
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=self._patience, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        return connection
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
@@ -81,27 +96,24 @@ class SqliteTier:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._failures():
-            connection = self._connection()
-            with self._lock:
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                except BaseException:
-                    connection.execute("ROLLBACK")
-                    raise
-                connection.execute("COMMIT")
+        with self._lock, self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
 
     def size(self, tenant: str, key: bytes) -> int | None:
         """See :meth:`GlobalTier.size`."""
-        with self._failures():
-            row = _value(self._connection(), tenant, key)
+        with self._connection() as connection:
+            row = _value(connection, tenant, key)
             return None if row is None else row[1]
 
     def read(self, tenant: str, key: bytes, size: int, offset: int, into: memoryview) -> int | None:
         """See :meth:`GlobalTier.read`."""
-        with self._failures():
-            connection = self._connection()
+        with self._connection() as connection:
             connection.execute("BEGIN")  # one snapshot for the row and its chunks
             try:
                 row = _value(connection, tenant, key)
@@ -173,8 +185,8 @@ class SqliteTier:
 
     def appended(self, tenant: str, key: bytes, count: int | None) -> list[bytes]:
         """See :meth:`GlobalTier.appended`."""
-        with self._failures():
-            rows = self._connection().execute(
+        with self._connection() as connection:
+            rows = connection.execute(
                 "SELECT bytes FROM state_elements WHERE tenant = ? AND key = ? ORDER BY number LIMIT ?",
                 (tenant, key, -1 if count is None else count),
             )
@@ -187,19 +199,18 @@ class SqliteTier:
 
     def keys(self, tenant: str) -> list[bytes]:
         """See :meth:`GlobalTier.keys`."""
-        with self._failures():
-            rows = self._connection().execute(
+        with self._connection() as connection:
+            rows = connection.execute(
                 "SELECT key FROM state_values WHERE tenant = ? ORDER BY key", (tenant,)
             )
             return [row[0] for row in rows]
 
     def close(self) -> None:
         """See :meth:`GlobalTier.close`."""
-        with self._lock:
-            self._closed = True
-            for connection in self._all:
-                connection.close()
-            self._all.clear()
+        self._closed = True
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
 
 def _value(connection: sqlite3.Connection, tenant: str, key: bytes) -> tuple[int, int, int] | None:
