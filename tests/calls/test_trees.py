@@ -423,3 +423,28 @@ def test_a_chain_on_the_callers_thread_does_not_wait_for_busy_workers(runner):
             time.sleep(0.001)
         assert calls.run("chain", b"200").unwrap() == b"bottom"
         assert not blocker.done
+
+
+def test_a_waiter_in_a_hurry_gives_up_in_time_and_chains_still_finish(runner):
+    @runner.guest
+    def hurries(call):
+        child = call.scheduler.submit("forever", parent=call)
+        start = time.monotonic()
+        with pytest.raises(TimeoutError):
+            call.scheduler.wait(child, 0.05, waiter=call)
+        assert time.monotonic() - start < 2
+        return Outcome(0, b"given up")
+
+    @runner.guest
+    def hurried_chain(call):
+        left = int(call.input)
+        if left:
+            child = call.scheduler.submit("hurried_chain", b"%d" % (left - 1), parent=call)
+            call.scheduler.wait(child, 30, waiter=call).unwrap()
+        return Outcome(0, b"bottom")
+
+    with scheduler(runner, workers=1) as calls:
+        assert calls.run("hurries").unwrap() == b"given up"
+        for call in calls.live():
+            calls.cancel(call)
+        assert calls.wait(calls.submit("hurried_chain", b"60"), timeout=30).unwrap() == b"bottom"

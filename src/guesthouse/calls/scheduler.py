@@ -148,7 +148,8 @@ class Scheduler:
 
         Args:
             call: the call, or its id.
-            timeout: seconds to wait; a call that the waiter has begun to run itself is not given up.
+            timeout: seconds to wait. With less than a minute the waiter does not run the call itself, since
+                it could not give that up.
             waiter: the call on whose behalf the calling thread waits.
 
         Raises:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: How long a guest may poll a call that has not started before its worker's place is lent.
 _POLL_NS = 1_000_000
+#: A waiter that is to give up sooner than this does not run the call itself: it could not give that up.
+_PATIENCE = 60.0
 #: The longest sleep without a look around: two threads of one call may wait, and one wake-up finds one.
 _SLEEP_NS = 1_000_000_000
 
@@ -39,9 +41,9 @@ class Waiting:
         else:
             waiter._awaits = call
             try:
-                if call.stage == PENDING and self._running.nestable(waiter) and self._running.claim(call):
-                    call.nesting = waiter.nesting + 1
-                    self._running.execute(call)
+                patient = timeout is None or timeout >= _PATIENCE
+                if call.stage == PENDING and patient and self._help(call, waiter):
+                    pass
                 elif call.stage != DONE:
                     self._refuse_cycle(call, waiter)
                     self._block(call, timeout, waiter)
@@ -51,6 +53,14 @@ class Waiting:
         result = call.result
         assert result is not None
         return result
+
+    def _help(self, call: Call, waiter: Call) -> bool:
+        """Run a pending call on this thread; false when somebody else does, or its stack is too short."""
+        if not self._running.nestable(waiter) or not self._running.claim(call):
+            return False
+        call.nesting = waiter.nesting + 1
+        self._running.execute(call)
+        return True
 
     def poll(self, call: Call, waiter: Call | None = None) -> bool:
         """Tell whether a call is done, without blocking.
