@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from guesthouse.resources.gpu import images
+from guesthouse.testing import guests
 
 HEAD = ".version 7.0\n.target sm_50\n.address_size 64\n"
 
@@ -54,3 +55,29 @@ BUNDLE = images.bundle(
         (images.REFERENCE, b"vector_add_f32\n"),
     ]
 )
+
+#: A guest that launches a kernel which never ends, and waits for it; `%LENGTH%` and `%IMAGE%` are put in.
+_SPINNING = """
+(module
+  (import "fabricbios_gpu_v1" "gpu_lease_alloc" (func $lease (param i64 i64 i64 i32) (result i32)))
+  (import "fabricbios_gpu_v1" "gpu_session_module_load" (func $load (param i64 i32 i32 i32) (result i32)))
+  (import "fabricbios_gpu_v1" "gpu_session_launch"
+    (func $launch (param i64 i64 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "fabricbios_gpu_v1" "gpu_session_sync" (func $sync (param i64) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 32) "spin")
+  (data (i32.const 64) "\\01\\00\\00\\00\\01\\00\\00\\00\\01\\00\\00\\00\\01\\00\\00\\00\\01\\00\\00\\00\\01\\00\\00\\00\\00\\00\\00\\00")
+  (data (i32.const 1024) "%IMAGE%")
+  (func (export "run") (result i32)
+    (drop (call $lease (i64.const 0) (i64.const 65536) (i64.const 60) (i32.const 8)))
+    (drop (call $load (i64.load (i32.const 8)) (i32.const 1024) (i32.const %LENGTH%) (i32.const 16)))
+    (drop (call $launch (i64.load (i32.const 8)) (i64.load (i32.const 16)) (i32.const 32) (i32.const 4)
+      (i32.const 64) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+    (call $sync (i64.load (i32.const 8)))))
+"""
+
+
+def spinning() -> bytes:
+    """That guest, as a module."""
+    image = "".join(f"\\{byte:02x}" for byte in VECTOR_ADD)
+    return guests.wat(_SPINNING.replace("%LENGTH%", str(len(VECTOR_ADD))).replace("%IMAGE%", image))

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from tests.grafos.conftest import DATA, OUT, TEXT, Programs
-from tests.grafos.kernels import BUNDLE, HEAD, OPENCL, VECTOR_ADD
+from tests.grafos.kernels import BUNDLE, HEAD, OPENCL, VECTOR_ADD, spinning
 
 import guesthouse
 from guesthouse.interfaces.grafos.fabric import Fabric, FabricOptions
@@ -259,6 +259,28 @@ def test_an_endless_kernel_meets_the_deadline(bench_on):
     assert bench.sync() == failed(9)
     assert bench.sync() == failed(10)
     assert bench.program.gpu_lease_free(bench.lease) == 0
+
+
+def test_a_call_that_is_over_stops_waiting_for_the_device(bench_on):
+    """The kernel may run for 30 seconds, the call may not."""
+    bench = bench_on("cpu")
+    guest = bench.program.guest.host.load(
+        spinning(), name="spinning", grant=["grafos"], limits=guesthouse.Limits(wall="1500ms")
+    )
+    begun = time.monotonic()
+    with pytest.raises(guesthouse.DeadlineExceeded):
+        guest.call(b"")
+    assert 1.4 < time.monotonic() - begun < 6
+
+
+def test_leases_of_a_former_host_answer_as_revoked(bench_on, tmp_path):
+    first = bench_on("cpu", directory=tmp_path)
+    lease = first.lease
+    first.alloc(64)
+    first.fabric.close()
+    second = bench_on("cpu", directory=tmp_path)
+    assert second.program.gpu_lease_query(lease) == 2
+    assert second.program.gpu_session_sync(lease) == -6
 
 
 def test_a_killed_session_is_lost_and_leaves_no_process(bench_on):

@@ -15,6 +15,7 @@ from guesthouse.resources.blocks.pool import Blocks
 from guesthouse.resources.leases.clock import VirtualClock
 from guesthouse.resources.leases.status import LeaseError
 from guesthouse.resources.memory.arena import Memory
+from guesthouse.testing import MockFabric
 
 QUOTA = 4096
 TENANTS = ("red", "blue")
@@ -97,6 +98,24 @@ class BlocksDirect(BlocksInFile):
     options: ClassVar[dict[str, Any]] = {"direct": True}
 
 
+class MockMemory(BytesOfMemory):
+    """The mock's memory, under the mock's clock."""
+
+    def __init__(self, directory: Path, clock: VirtualClock) -> None:
+        self.fabric = MockFabric()
+        self.fabric.set_arena_size(QUOTA)
+        self.resource = self.fabric.memory
+
+
+class MockBlocks(BlocksInMemory):
+    """The mock's blocks, likewise."""
+
+    def __init__(self, directory: Path, clock: VirtualClock) -> None:
+        self.fabric = MockFabric()
+        self.fabric.set_num_blocks(QUOTA)
+        self.resource = self.fabric.blocks
+
+
 def status_of(call: Any, *args: Any) -> Any:
     try:
         return call(*args)
@@ -108,8 +127,8 @@ class Pair:
     """A backend and the model, driven side by side."""
 
     def __init__(self, backend: Any, directory: Path) -> None:
-        self.clock = VirtualClock()
-        self.subject = backend(directory, self.clock)
+        self.subject = backend(directory, VirtualClock())
+        self.clock = self.subject.resource.leases.clock
         self.leases = self.subject.resource.leases
         self.model = Model(QUOTA, self.subject.default, self.clock.now())
         self.issued: list[int] = []  # ids; a lease's position is its name in the model
@@ -167,7 +186,10 @@ class Pair:
         assert got == self.model.read(tenant, key, first, count)
 
 
-@pytest.mark.parametrize("backend", [BytesOfMemory, BlocksInMemory, BlocksInFile, BlocksDirect])
+BACKENDS = [BytesOfMemory, BlocksInMemory, BlocksInFile, BlocksDirect, MockMemory, MockBlocks]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(script=operations)
 def test_case_20_random_operations_answer_as_the_model_does(backend: Any, script: list[Any]) -> None:

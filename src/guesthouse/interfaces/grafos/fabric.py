@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from guesthouse.resources.blocks.pool import Blocks
 from guesthouse.resources.gpu import probe
 from guesthouse.resources.gpu.pool import Gpu
 from guesthouse.resources.leases.clock import LeaseClock
+from guesthouse.resources.leases.engine import LeaseEngine
 from guesthouse.resources.leases.journal import Journal
 from guesthouse.resources.leases.reaper import Reaper
 from guesthouse.resources.memory.arena import Memory, Window
@@ -36,6 +37,10 @@ class FabricOptions:
         direct: bypass the page cache.
         gpu: ``auto``, ``cuda``, ``opencl``, ``cpu`` or ``off``.
         vram: bytes of GPU memory to lease; by default what the device has.
+        interfaces: network interfaces that are offered, whatever their state; by default those that are up.
+        hidden_interfaces: network interfaces that are never offered.
+        link_speeds: bits per second of interfaces whose speed the kernel does not tell.
+        tenants: quotas of single tenants, beside those above: ``arena``, ``blocks``, ``vram``.
         gpu_deadline: how long the device may work on one request; beyond, the session is lost.
     """
 
@@ -50,6 +55,10 @@ class FabricOptions:
     gpu: str = "auto"
     vram: Size | None = None
     gpu_deadline: Duration = "30s"
+    interfaces: Sequence[str] = ()
+    hidden_interfaces: Sequence[str] = ()
+    link_speeds: Mapping[str, int] = field(default_factory=dict)
+    tenants: Mapping[str, Mapping[str, Size]] = field(default_factory=dict)
 
 
 #: What opens a fabric that is given by a word, such as ``mock``; the test kit adds its own.
@@ -75,7 +84,7 @@ def open_fabric(
     if isinstance(option, str | os.PathLike):
         option = {"directory": option}
     if isinstance(option, Mapping):
-        known = {field.name for field in fields(FabricOptions)}
+        known = {own.name for own in fields(FabricOptions)}
         if unknown := option.keys() - known:
             raise ResourceError(
                 f"unknown option {min(unknown)!r}; there are: {', '.join(sorted(known))}", resource="fabric"
@@ -109,7 +118,9 @@ class Fabric:
         self.options = options = options or FabricOptions()
         self.tasklet: tuple[int, bytes] | None = None
         self.clock = clock or LeaseClock()
-        self.network = network or Network()
+        self.network = network or Network(
+            pinned=options.interfaces, hidden=options.hidden_interfaces, speeds=options.link_speeds
+        )
         journal = pool = None
         if options.directory is not None:
             folder = Path(options.directory)
@@ -127,6 +138,8 @@ class Fabric:
             direct=options.direct,
             sync=options.sync,
         )
+        self._set_quotas(self.memory.leases, "arena")
+        self._set_quotas(self.blocks.leases, "blocks")
         self._gpu: Gpu | None = None
         self._gpu_lock = threading.Lock()
         self._reaper = Reaper([self.memory.leases, self.blocks.leases])
@@ -146,10 +159,32 @@ class Fabric:
                 )
                 if not devices:
                     return None
-                self._gpu = Gpu(self.clock, devices, deadline=parse_duration(options.gpu_deadline))
+                deadline = parse_duration(options.gpu_deadline)
+                self._gpu = Gpu(self.clock, devices, deadline=deadline, journal=self._gpu_journal)
                 for engine in self._gpu.engines:
                     self._reaper.watch(engine)
+                    self._set_quotas(engine, "vram")
             return self._gpu
+
+    def _gpu_journal(self, number: int) -> Journal | None:
+        if self.options.directory is None:
+            return None
+        return Journal(Path(self.options.directory) / f"gpu-{number}.leases", durable=False)
+
+    def _set_quotas(self, engine: LeaseEngine, kind: str) -> None:
+        """Give single tenants their own quota.
+
+        Raises:
+            ResourceError: a quota is of a kind that does not exist.
+        """
+        for tenant, quotas in self.options.tenants.items():
+            if unknown := quotas.keys() - {"arena", "blocks", "vram"}:
+                raise ResourceError(
+                    f"tenant {tenant!r} has a quota of {min(unknown)!r}; there are: arena, blocks, vram",
+                    resource="fabric",
+                )
+            if kind in quotas:
+                engine.set_quota(tenant, parse_size(quotas[kind]))
 
     def greet(self, resource: str) -> None:
         """A guest says hello to `fbmu`, `fbbu` or `net`; raising a `LeaseError` turns it away."""

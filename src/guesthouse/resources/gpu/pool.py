@@ -13,6 +13,7 @@ from guesthouse.resources.leases.accounts import Lease
 from guesthouse.resources.leases.clock import LeaseClock
 from guesthouse.resources.leases.engine import LeaseEngine
 from guesthouse.resources.leases.extents import Extents
+from guesthouse.resources.leases.journal import Journal
 from guesthouse.resources.leases.status import CAPACITY_EXCEEDED, UNKNOWN_LEASE, LeaseError
 
 #: What a lease of 0 bytes asks for.
@@ -85,6 +86,8 @@ class Gpu:
         deadline: seconds that one request may take.
         quota: bytes of each device that one tenant may lease; all of it if ``None``.
         observe: told of every launch that was accepted.
+        journal: opens the journal of a device's leases, by its position; after a restart they answer as
+            revoked.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Gpu:
         deadline: float = DEADLINE_SECONDS,
         quota: int | None = None,
         observe: Observer | None = None,
+        journal: Callable[[int], Journal | None] = lambda _number: None,
     ) -> None:
         self.devices = tuple(devices)
         opener = start or (
@@ -104,11 +108,19 @@ class Gpu:
         self._vrams: list[_Vram] = []
         self.engines: list[LeaseEngine] = []
         self._lock = threading.Lock()
-        for device in self.devices:
+        for number, device in enumerate(self.devices):
             vram = _Vram(device, lambda capacity, device=device: opener(device, capacity), observe)  # type: ignore[misc]
             self._vrams.append(vram)
             self.engines.append(
-                LeaseEngine("gpu", vram, clock, quota=quota or device.vram, default_amount=DEFAULT_VRAM)
+                LeaseEngine(
+                    "gpu",
+                    vram,
+                    clock,
+                    quota=quota or device.vram,
+                    default_amount=DEFAULT_VRAM,
+                    journal=journal(number),
+                    survives=False,
+                )
             )
 
     def lease(self, tenant: str, resource: int, vram: int, ttl: int) -> Lease:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from guesthouse.resources.gpu.contract import Dim, Launch
 from guesthouse.resources.gpu.failures import (
@@ -22,6 +23,8 @@ from guesthouse.resources.leases.status import CAPACITY_EXCEEDED, LeaseError
 GRAIN = 256
 MOST_BLOCK: Dim = (1024, 1024, 64)
 MOST_THREADS = 1024
+#: Seconds between two looks at whether a waiting call still wants its turn.
+_SLICE = 0.01
 MOST_GRID: Dim = (2**31 - 1, 65_535, 65_535)
 #: Module handles are unique over all sessions, so that a foreign one is never taken for an own.
 _handles = itertools.count(0x4D00_0001)
@@ -51,7 +54,7 @@ class Session:
 
     def alloc(self, size: int, check: Check = None) -> int:
         """Return the device pointer of new zeroed memory."""
-        with self._lock:
+        with self._turn(check):
             self._usable()
             if size == 0:
                 raise SessionError(BAD_LAUNCH, "an allocation of no bytes")
@@ -67,7 +70,7 @@ class Session:
 
     def free(self, pointer: int, check: Check = None) -> None:
         """Give memory back; in a lost session there is nothing left to do."""
-        with self._lock:
+        with self._turn(check):
             size = self._memory.pop(pointer, None)
             if size is None:
                 raise SessionError(BAD_HANDLE)
@@ -77,7 +80,7 @@ class Session:
 
     def write(self, pointer: int, offset: int, data: bytes, check: Check = None) -> None:
         """Copy to the device."""
-        with self._lock:
+        with self._turn(check):
             self._usable()
             self._range(pointer, offset, len(data))
             if data:
@@ -87,7 +90,7 @@ class Session:
 
     def read(self, pointer: int, offset: int, length: int, check: Check = None) -> bytes:
         """Copy from the device."""
-        with self._lock:
+        with self._turn(check):
             self._usable()
             self._range(pointer, offset, length)
             if not length:
@@ -99,7 +102,7 @@ class Session:
 
     def load(self, image: bytes, check: Check = None) -> int:
         """Load an image and return a module handle."""
-        with self._lock:
+        with self._turn(check):
             self._usable()
             inner = self._ask("load", [image], check)
             handle = next(_handles)
@@ -108,7 +111,7 @@ class Session:
 
     def unload(self, module: int, check: Check = None) -> None:
         """Drop a module; in a lost session there is nothing left to do."""
-        with self._lock:
+        with self._turn(check):
             inner = self._modules.pop(module, None)
             if inner is None:
                 raise SessionError(BAD_HANDLE)
@@ -127,7 +130,7 @@ class Session:
             args: the arguments' bytes.
             check: called while waiting.
         """
-        with self._lock:
+        with self._turn(check):
             self._usable()
             inner = self._modules.get(module)
             if inner is None:
@@ -145,7 +148,7 @@ class Session:
 
     def sync(self, check: Check = None) -> None:
         """Wait for every launch."""
-        with self._lock:
+        with self._turn(check):
             self._usable()
             self._ask("sync", [], check)
 
@@ -161,6 +164,17 @@ class Session:
             channel.destroy()
 
     # -- inside
+
+    @contextmanager
+    def _turn(self, check: Check) -> Iterator[None]:
+        """One operation at a time; a call that is over does not wait for its turn any longer."""
+        while not self._lock.acquire(timeout=_SLICE):
+            if check is not None:
+                check()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _usable(self) -> None:
         if self.lost:
