@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from guesthouse import Limits
 from guesthouse.errors import MissingImports, Trap
 from guesthouse.resources.files import FileTrees
 from guesthouse.testing import guests
@@ -103,3 +104,14 @@ def test_a_call_with_fewer_capabilities_finds_no_files(c, host):
     assert files.invoke().code == 0
     result = host.scheduler.run("open_hosts", tenant=TENANT, capabilities=frozenset())
     assert result.error is None and result.code == 1
+
+
+def test_a_full_tree_can_be_read_and_no_longer_written(c, trees, monkeypatch):
+    monkeypatch.setattr("guesthouse.resources.files.trees._MEASURE_EVERY", 0)
+    files = c("files", limits=Limits(disk="64KiB"))
+    assert files.invoke(b"w").code == 0
+    trees.tree(TENANT).put("large", bytes(100_000))
+    assert files.invoke(b"w").code == 1
+    assert files.invoke(b"o").code == 0
+    trees.tree(TENANT).delete("large")
+    assert files.invoke(b"w").code == 0

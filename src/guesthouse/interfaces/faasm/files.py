@@ -37,6 +37,7 @@ class FileView:
 
     Attributes:
         directories: guest path to directory, in the order of the descriptors (3 is ``/``, 4 is ``.``).
+        read_only: the same, where nothing can be changed.
     """
 
     def __init__(self, guest: LoadedGuest) -> None:
@@ -44,8 +45,17 @@ class FileView:
         self.tree = trees.tree(guest.tenant)
         self._fd = os.open(self.tree.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         names = ("/", ".") if looks_at_files(guest.info) else ()
+        self._most = guest.limits.disk
         # Opened once, for all calls.
         self.directories: Mapping[str, Any] = {name: Root(self.tree.root, name) for name in names}
+        self.read_only: Mapping[str, Any] = {
+            name: Root(self.tree.root, name, writable=False) for name in names
+        }
+
+    @property
+    def full(self) -> bool:
+        """Whether the tenant's files take all the room on disk that a guest may have."""
+        return bool(self.directories) and self.tree.usage() >= self._most
 
     def read(self, path: bytes, most: int) -> bytes | None:
         """Return a file of at most ``most`` bytes, or ``None`` when it cannot be read."""

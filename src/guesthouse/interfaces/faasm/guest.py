@@ -53,6 +53,7 @@ class FaasmSide(GuestSide):
         self._files = files.FileView(guest) if files.CAPABILITY in guest.granted else None
         self._rows: Rows = self._library_rows(guest.granted)
         self._setup = Setup(self._files.directories if self._files is not None else {}, self._prints)
+        self._setup_read_only = Setup(self._files.read_only if self._files is not None else {}, self._prints)
         self._setup_without_files = Setup({}, self._prints)
         self._state = guest.service("state") if state.CAPABILITY in guest.granted else None
         self._processes = Processes(guest, self._state) if has_shared_memory(guest.info) else None
@@ -70,6 +71,8 @@ class FaasmSide(GuestSide):
             rows = self._library_rows(self.guest.granted & call.capabilities)
             if files.CAPABILITY not in call.capabilities:
                 view, setup = None, self._setup_without_files
+        if view is not None and view.full:
+            setup = self._setup_read_only
         session = call.scratch[SESSION] = Session(self.settings, self.guest, view, rows)
         call.scratch[Command] = setup.command(call.payload, message_of(call), session)
         if isinstance(call.payload, Command) and isinstance(call.payload.stdin, bytes):

@@ -69,6 +69,8 @@ class Session:
 
     def end(self, call: Call) -> None:
         """Let go of what a call holds at its end, however that came."""
+        if self.crew is not None:
+            self.crew.end()
         if self.section is not None and self.section.owner is call:
             self.section.leave()
 

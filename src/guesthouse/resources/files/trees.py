@@ -13,12 +13,16 @@ import pathlib
 import shutil
 import tempfile
 import threading
+import time
 import urllib.parse
 
 from guesthouse.errors import ResourceError
 
 #: The directory of shared files within a tree, which is also their URL scheme.
 SHARED = "faasm:"
+
+#: Seconds for which a measured size is good enough.
+_MEASURE_EVERY = 1.0
 
 #: What a new tree holds; nothing of the host's own files.
 ROOT_FILES = {
@@ -59,6 +63,14 @@ class Tree:
             if not path.exists():
                 path.write_bytes(data)
         self.shared.mkdir(exist_ok=True)
+        self._measured, self._measured_at = 0, 0.0
+
+    def usage(self) -> int:
+        """Return how many bytes its files take on disk, as of at most a second ago."""
+        now = time.monotonic()
+        if now - self._measured_at >= _MEASURE_EVERY or not self._measured_at:
+            self._measured, self._measured_at = _size(self.root), now
+        return self._measured
 
     def put(self, path: str, data: bytes) -> None:
         """Create or replace a shared file; whoever reads it meanwhile sees the old or the new one, whole.
@@ -106,6 +118,15 @@ class Tree:
         if not target.parent.resolve().is_relative_to(self.shared.resolve()) or target.is_symlink():
             raise FileError("the path leads out of the shared files", path=path)
         return target
+
+
+def _size(folder: pathlib.Path) -> int:
+    total = 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # gone meanwhile
+                total += os.lstat(os.path.join(at, name)).st_blocks * 512
+    return total
 
 
 class FileTrees:
