@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from guesthouse.engine import Exit
 from guesthouse.errors import CallError, Trap
-from guesthouse.interfaces.pulp import memory
+from guesthouse.interfaces.pulp import memory, passage
 from guesthouse.interfaces.pulp.errors import (
     MESSAGE_LIMIT,
     CellFailed,
@@ -139,23 +139,17 @@ class Body:
         Raises:
             CallError: trap, deadline, exit and so on; the body has ended then.
         """
-        if self.ended is not None:
-            raise Trap(self.ended, guest=self._name)
+        self._check_ended()
         try:
             result = self.instance.invoke(function, *args) or 0
         except Exit as leaving:
-            self.ended = f"module closed with exit_code({leaving.code})"
-            raise Trap(self.ended, guest=self._name) from None
+            raise self._left(leaving) from None
         return result - (1 << 32) if result >> 31 == 1 else result
 
     def init(self, config: bytes) -> None:
         """Run ``pulp_init``; raises `CellFailed` when it returns a code, `CallError` when it traps."""
         self._fits(config)
-        pointer, asked = memory.place(self.instance, config, self._name)
-        try:
-            code = self.invoke("pulp_init", pointer, len(config))
-        finally:
-            memory.free(self.instance, pointer, asked)
+        code = self._hand("pulp_init", config) if config else self.invoke("pulp_init", 0, 0)
         if code:
             raise CellFailed(self._name, "pulp_init", code, self._detail("pulp_init_error"))
 
@@ -164,15 +158,22 @@ class Body:
         self._fits(envelope)
         if len(envelope) == HEADER.size:
             return self._idle_step(envelope)
-        pointer, asked = memory.place(self.instance, envelope, self._name)
-        try:
-            return self.invoke("pulp_step", pointer, len(envelope))
-        finally:
-            memory.free(self.instance, pointer, asked)
+        return self._hand("pulp_step", envelope)
 
     def on_call(self, name: bytes, args: bytes) -> bytes:
         """Run ``pulp_on_call`` and return a copy of the response; its block is freed once."""
-        return self._provide(name, args, self._copy_and_free)
+        self._fits(name)
+        self._fits(args)
+        self._check_provider()
+        try:
+            code, response, length = passage.call(self.instance, name, args, MESSAGE_LIMIT, self._name)
+        except Exit as leaving:
+            raise self._left(leaving) from None
+        if code:
+            raise CellFailed(self._name, "pulp_on_call", code, self._detail("pulp_on_call_error"))
+        if length > MESSAGE_LIMIT:
+            raise MessageTooLarge(self._name, length)
+        return response
 
     def on_call_typed(self, name: bytes, args: bytes, lift: Callable[[Tree[Lifted]], Lifted]) -> Lifted:
         """Run ``pulp_on_call``, let ``lift`` read the response in place, then ``pulp_post_return``.
@@ -191,6 +192,9 @@ class Body:
                 if self.instance.usable:
                     self.instance.invoke("pulp_post_return", pointer, length)
 
+        self._fits(name)
+        self._fits(args)
+        self._check_provider()
         return self._provide(name, args, in_place)
 
     def probe(self, export: str) -> int | None:
@@ -219,16 +223,15 @@ class Body:
         """Step without payload: one block of the guest serves all of them (spec/pulp.md 2.3, item 7)."""
         if not self._idle_block:
             self._idle_block, _ = memory.allocate(self.instance, HEADER.size, self._name)
-        self.instance.write(self._idle_block, envelope)
-        return self.invoke("pulp_step", self._idle_block, HEADER.size)
+        self._check_ended()
+        try:
+            return passage.again(self.instance, "pulp_step", self._idle_block, envelope)
+        except Exit as leaving:
+            raise self._left(leaving) from None
 
     def _provide(self, name: bytes, args: bytes, take: Callable[[int, int], Lifted]) -> Lifted:
         """Enter ``pulp_on_call``: one block holds the cleared out cells, the name and the arguments."""
-        self._fits(name)
-        self._fits(args)
         instance = self.instance
-        if not instance.exports("pulp_on_call"):
-            raise NotAProvider(self._name, "pulp_on_call")
         block, asked = memory.place(instance, bytes(8) + name + args, self._name)
         named, given = block + 8, block + 8 + len(name)
         try:
@@ -245,14 +248,27 @@ class Body:
             raise CellFailed(self._name, "pulp_on_call", code, self._detail("pulp_on_call_error"))
         return take(pointer, length)
 
-    def _copy_and_free(self, pointer: int, length: int) -> bytes:
-        if not pointer or not length:
-            return b""
-        if length > MESSAGE_LIMIT:
-            raise MessageTooLarge(self._name, length)
-        response: bytes = self.instance.read(pointer, length)
-        memory.free(self.instance, pointer, length)
-        return response
+    def _hand(self, entry: str, data: bytes) -> int:
+        """Run ``pulp_init`` or ``pulp_step`` on bytes in a block of their own."""
+        self._check_ended()
+        try:
+            return passage.hand(self.instance, entry, data, self._name)
+        except Exit as leaving:
+            raise self._left(leaving) from None
+
+    def _check_provider(self) -> None:
+        self._check_ended()
+        if not self.instance.exports("pulp_on_call"):
+            raise NotAProvider(self._name, "pulp_on_call")
+
+    def _check_ended(self) -> None:
+        if self.ended is not None:
+            raise Trap(self.ended, guest=self._name)
+
+    def _left(self, leaving: Exit) -> Trap:
+        """The guest has left with an exit code: nobody can enter it any more."""
+        self.ended = f"module closed with exit_code({leaving.code})"
+        return Trap(self.ended, guest=self._name)
 
     def _detail(self, prefix: str) -> str:
         """Read what the guest says about its failure (spec/pulp.md 2.2)."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from guesthouse.capabilities import Capability
     from guesthouse.registry import Registry
 
+Done = TypeVar("Done")
 Lifted = TypeVar("Lifted")
 Check = Callable[[], object]
 
@@ -46,6 +47,7 @@ class Cell:
         self._loaded = loaded
         self.on_end: Callable[[str, CallError], object] | None = None
         self._turn = Turn(loaded.spec.name)
+        self._budget = int(loaded.spec.timeout * 1e9)
         self._closed = False
         self._stopped = False
         self._attached: list[Capability] = []
@@ -171,8 +173,9 @@ class Cell:
         """
         given = self.spec.config if config is None else config
         data = given if isinstance(given, bytes) else codec.encode(given) if given else b""
-        with self._entered("pulp_init", timeout, closed="cell is closed or not initialized") as body:
-            body.init(data)
+        if self._closed:
+            raise CellClosed("cell is closed or not initialized", cell=self.name)
+        self._enter("pulp_init", timeout, None, Body.init, data)
 
     def step(
         self,
@@ -197,15 +200,14 @@ class Cell:
         if envelope is None:
             envelope = Envelope(wall_time=time.time_ns())
         data = envelope if isinstance(envelope, bytes) else envelope.encode()
-        with self._entered("pulp_step", timeout, check) as body:
-            return body.step(data)
+        return self._enter("pulp_step", timeout, check, Body.step, data)
 
     def idle_step(self, call_number: int, wall_time: int) -> int | None:
         """Run an idle step unless the cell is busy or somebody waits for it; ``None`` when skipped."""
         if not self._turn.try_take():
             return None
-        with self._inside("pulp_step", None) as body:
-            return body.step(HEADER.pack(call_number, wall_time, 0))
+        envelope = HEADER.pack(call_number, wall_time, 0)
+        return self._inside("pulp_step", time.monotonic_ns() + self._budget, Body.step, (envelope,))
 
     def call(
         self, name: str, args: bytes = b"", *, timeout: float | None = None, check: Check | None = None
@@ -226,8 +228,7 @@ class Cell:
             CycleError: the call would wait for itself.
             CallError: ``pulp_on_call trap``, no provider, a message beyond the limit, closed.
         """
-        with self._entered("pulp_on_call", timeout, check) as body:
-            return body.on_call(name.encode(), args) or None
+        return self._enter("pulp_on_call", timeout, check, Body.on_call, name.encode(), args) or None
 
     def call_typed(
         self,
@@ -249,8 +250,8 @@ class Cell:
             NoPostReturn: the cell is not a typed one.
             CallError: as `call`.
         """
-        with self._entered("pulp_on_call", timeout) as body:
-            return body.on_call_typed(name.encode(), args, lift)
+        typed: Callable[..., Lifted] = Body.on_call_typed
+        return self._enter("pulp_on_call", timeout, None, typed, name.encode(), args, lift)
 
     def probe_config_marker(self) -> int | None:
         """Return the diagnostic ``probe_config_marker`` (i64); ``None`` when absent or closed."""
@@ -274,11 +275,14 @@ class Cell:
         """
         if self._over():
             return
-        with self._entered("pulp_shutdown", timeout) as body:
+
+        def shut_down(body: Body) -> int:
             if self._over():  # another thread was first
-                return
+                return 0
             self._stopped = True
-            code = body.invoke("pulp_shutdown")
+            return body.invoke("pulp_shutdown")
+
+        code = self._enter("pulp_shutdown", timeout, None, shut_down)
         if code:
             raise CellFailed(self.name, "pulp_shutdown", code)
 
@@ -386,41 +390,32 @@ class Cell:
     def _take(self, timeout: float | None, check: Check | None) -> None:
         self._turn.take(None if timeout is None else time.monotonic() + timeout, check)
 
-    @contextmanager
-    def _entered(
-        self,
-        function: str,
-        timeout: float | None,
-        check: Check | None = None,
-        *,
-        closed: str = "cell is closed",
-    ) -> Iterator[Body]:
-        """Hold the turn and the budget around one entry, and name its failure."""
+    def _enter(
+        self, function: str, timeout: float | None, check: Check | None, work: Callable[..., Done], *args: Any
+    ) -> Done:
+        """Wait for the turn, then do some work inside; the budget counts from now."""
         if self._closed:
-            raise CellClosed(closed, cell=self.name)
-        budget = self.spec.timeout if timeout is None else timeout
-        started = time.monotonic()
+            raise CellClosed("cell is closed", cell=self.name)
+        until = time.monotonic_ns() + (self._budget if timeout is None else int(timeout * 1e9))
         try:
-            self._take(budget, check)
+            self._turn.take(until / 1e9, check)
         except WaitTimeout as error:
-            raise DeadlineExceeded(limit=budget, guest=self.name, function=function) from error
-        with self._inside(function, budget - (time.monotonic() - started), closed) as body:
-            yield body
+            limit = self.spec.timeout if timeout is None else timeout
+            raise DeadlineExceeded(limit=limit, guest=self.name, function=function) from error
+        return self._inside(function, until, work, args)
 
-    @contextmanager
-    def _inside(self, function: str, budget: float | None, closed: str = "cell is closed") -> Iterator[Body]:
-        """Run with the turn held: set the deadline, wrap errors, give the turn back."""
+    def _inside(self, function: str, until: int, work: Callable[..., Done], args: tuple[Any, ...]) -> Done:
+        """Do some work with the turn held: set the deadline, name failures, give the turn back."""
         chain = current_chain()
         outer = chain.deadline
         body = self._body
         try:
             if self._closed:
-                raise CellClosed(closed, cell=self.name)
+                raise CellClosed("cell is closed", cell=self.name)
             if not body.usable:
                 raise CellClosed(f"cell has ended: {body.ended}; reload it", cell=self.name)
-            own = _deadline(self.spec.timeout if budget is None else budget)
-            chain.deadline = body.instance.deadline = min(own, outer) if outer else own
-            yield body
+            chain.deadline = body.instance.deadline = min(until, outer) if outer else until
+            return work(body, *args)
         except (CellFailed, CellClosed):
             raise
         except CallError as error:
@@ -441,8 +436,7 @@ class Cell:
     def _probe(self, export: str) -> int | None:
         if self._closed:
             return None
-        with self._entered(export, None) as body:
-            return body.probe(export)
+        return self._enter(export, None, None, Body.probe, export)
 
 
 def _deadline(seconds: float) -> int:

@@ -9,7 +9,8 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from guesthouse.engine import Exit, OutOfBounds
-from guesthouse.errors import CallError, Cancelled, DeadlineExceeded, OutOfFuel, Trap
+from guesthouse.errors import Trap
+from guesthouse.interfaces.pulp import passage
 from guesthouse.interfaces.pulp.errors import AllocationFailed, NotAProvider
 
 if TYPE_CHECKING:
@@ -100,28 +101,11 @@ def deliver(call: Any, data: bytes, pointer_out: int, length_out: int) -> int:
 
     Returns:
         0, 7 (no block) or 8 (an address is outside the memory).
+
+    Raises:
+        CallError: the call is over (deadline, cancellation, fuel).
     """
-    instance = call.instance
-    try:
-        instance.read(pointer_out, 4)
-        instance.read(length_out, 4)
-    except OutOfBounds:
-        return UNWRITABLE
-    pointer = 0
-    if data:
-        try:
-            pointer, _ = allocate(instance, len(data), call.guest)
-        except (DeadlineExceeded, Cancelled, OutOfFuel):
-            raise
-        except CallError:
-            return NO_MEMORY
-    try:
-        instance.write(pointer, data)
-        instance.write(pointer_out, pointer.to_bytes(4, "little"))
-        instance.write(length_out, len(data).to_bytes(4, "little"))
-    except OutOfBounds:
-        return UNWRITABLE
-    return OK
+    return passage.give(call.instance, data, pointer_out, length_out, call.guest)
 
 
 def pair(instance: Instance, address: int) -> tuple[int, int]:
