@@ -141,13 +141,19 @@ def forwarders(application, tmp_path) -> Callable[..., list[Forwarder]]:
     """Starts one cell per import, all in one runtime: ``forwarders("cap.name", jwt_sign="qo", …)``."""
 
     def start(
-        capability: str, *, settings: Mapping[str, str] | None = None, granted: bool = True, **shapes: str
+        capability: str,
+        *,
+        settings: Mapping[str, str] | None = None,
+        granted: bool = True,
+        config: Mapping[str, Any] | None = None,
+        **shapes: str,
     ) -> list[Forwarder]:
         tables = [
             {
                 "name": name.replace("_", "-"),
                 "wasm": forwarding(tmp_path, name, shape),
                 "capabilities": [capability] if granted else [],
+                "config": dict(config or {}),
             }
             for name, shape in shapes.items()
         ]

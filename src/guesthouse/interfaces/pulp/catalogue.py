@@ -9,10 +9,14 @@ from guesthouse.interfaces.pulp.extensions.entropy import Entropy
 from guesthouse.interfaces.pulp.extensions.files import Files
 from guesthouse.interfaces.pulp.extensions.greet import Greet
 from guesthouse.interfaces.pulp.extensions.jwt import JWT
+from guesthouse.interfaces.pulp.extensions.mdns import MDNS
+from guesthouse.interfaces.pulp.extensions.probe import HTTPProbe
 from guesthouse.interfaces.pulp.extensions.process import Process
+from guesthouse.interfaces.pulp.extensions.profile import MinecraftProfile
 from guesthouse.interfaces.pulp.extensions.pty import PTY
 from guesthouse.interfaces.pulp.extensions.s3 import S3
 from guesthouse.interfaces.pulp.extensions.sqlite import SQLite
+from guesthouse.interfaces.pulp.extensions.tools import ToolAcquire, Toolchain
 from guesthouse.interfaces.pulp.extensions.udp import UDP
 from guesthouse.interfaces.pulp.extensions.wsout import WSOutbound
 from guesthouse.interfaces.pulp.http.inbound import HTTPInbound
@@ -54,6 +58,7 @@ class Catalogue:
         self.gated: tuple[Extension, ...] = (
             self.http, self.fetch, WSInbound(self.http), SSE(self.http), WSOutbound(self.threads),
             UDP(self.threads), Files(), SQLite(), Entropy(), Greet(), JWT(), Process(), PTY(), S3(), Docker(),
+            HTTPProbe(), MinecraftProfile(), ToolAcquire(), Toolchain(), MDNS(),
         )  # fmt: skip
 
     @property
