@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,27 @@ BLOCK = bytes(range(256)) * 2
 @pytest.fixture
 def clock() -> VirtualClock:
     return VirtualClock()
+
+
+@pytest.fixture
+def loop_device(tmp_path: Path) -> Iterator[str]:
+    """A block device over a file; only root can make one."""
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    try:
+        made = subprocess.run(
+            ["losetup", "--find", "--show", str(image)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"no loop device here: {error}")
+    device = made.stdout.strip()
+    yield device
+    subprocess.run(["losetup", "--detach", device], timeout=30, check=True)
 
 
 def refusal(call: Any, *args: Any) -> int:
@@ -136,6 +159,28 @@ def test_direct_io_is_used_where_the_file_system_can(tmp_path: Path, clock: Virt
     blocks = Blocks(clock, tmp_path / "pool")
     assert [blocks.read("t", lease.id, lba)[0] for lba in range(8)] == list(range(8))
     blocks.close()
+
+
+def test_a_real_block_device(tmp_path: Path, clock: VirtualClock, loop_device: str) -> None:
+    journal = tmp_path / "leases"
+    for direct in (False, True):
+        blocks = Blocks(clock, loop_device, blocks=1000, direct=direct, sync="each", journal=journal)
+        assert blocks.pool.is_device and blocks.pool.is_direct == direct
+        lease = blocks.leases.grant("t", 1000, 600)
+        for lba in range(0, 1000, 9):
+            blocks.write("t", lease.id, lba, bytes([lba % 251 + 1]) * 512)
+        blocks.write_device("t", 999, BLOCK)
+        blocks.close()
+        blocks = Blocks(clock, loop_device, blocks=1000, direct=direct, journal=journal)
+        assert all(
+            blocks.read("t", lease.id, lba) == bytes([lba % 251 + 1]) * 512 for lba in range(0, 1000, 9)
+        )
+        assert blocks.read_device("t", 999) == BLOCK
+        blocks.leases.free("t", lease.id)
+        fresh = blocks.leases.grant("t", 1000, 600)
+        assert all(blocks.read("t", fresh.id, lba) == bytes(512) for lba in range(1000))
+        blocks.leases.free("t", fresh.id)
+        blocks.close()
 
 
 def test_a_block_is_read_whole_while_others_write_it(clock: VirtualClock) -> None:

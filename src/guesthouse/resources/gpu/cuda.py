@@ -164,16 +164,17 @@ def _create_context(device: Any) -> Any:
 
 def _check_parameters(function: Any, launch: Launch) -> None:
     """Compare the arguments with the kernel's parameters, where the driver can report them (12.4)."""
-    if not hasattr(driver, "cuFuncGetParamInfo"):
-        return
     sizes: list[int] = []
-    while True:
-        status, _offset, size = driver.cuFuncGetParamInfo(function, len(sizes))
-        if int(status) != 0:  # there are no more, or this driver cannot tell
-            break
-        sizes.append(int(size))
-    known = bool(sizes) or int(status) == 1
-    if known and sizes != [len(data) for data in launch.args]:
+    try:
+        while True:
+            status, _offset, size = driver.cuFuncGetParamInfo(function, len(sizes))
+            if int(status) != 0:
+                break
+            sizes.append(int(size))
+    except (AttributeError, RuntimeError):  # the bindings, or the driver, are older than that
+        return
+    # An invalid value tells that there is no such parameter; anything else, that the driver cannot say.
+    if int(status) == 1 and sizes != [len(data) for data in launch.args]:
         raise SessionError(
             BAD_LAUNCH, f"the kernel takes arguments of {sizes} bytes, not {list(map(len, launch.args))}"
         )

@@ -200,9 +200,7 @@ class SqliteTier:
     def keys(self, tenant: str) -> list[bytes]:
         """See :meth:`GlobalTier.keys`."""
         with self._connection() as connection:
-            rows = connection.execute(
-                "SELECT key FROM state_values WHERE tenant = ? ORDER BY key", (tenant,)
-            )
+            rows = connection.execute("SELECT key FROM state_values WHERE tenant = ? ORDER BY key", (tenant,))
             return [row[0] for row in rows]
 
     def close(self) -> None:
