@@ -75,7 +75,7 @@ class Admission:
                 tenant = parent.tenant
             if capabilities is None:
                 capabilities = parent.capabilities
-            elif parent.capabilities is not None:
+            elif parent.capabilities is not None and not capabilities <= parent.capabilities:
                 capabilities &= parent.capabilities
         elif tenant is None:
             tenant = self.default_tenant

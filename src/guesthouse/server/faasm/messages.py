@@ -129,16 +129,21 @@ def describe(call: Call, app: int, index: int = 0, message: Message | None = Non
     }
 
 
-def status(app: int, calls: Sequence[tuple[Call, Message]]) -> dict[str, Any]:
-    """Return the status of a batch: what has finished so far, and whether that is all."""
+def status(app: int, calls: Sequence[tuple[Call | None, Message]]) -> dict[str, Any]:
+    """Return the status of a batch: what has finished so far, and whether that is all.
+
+    Args:
+        app: id of the application.
+        calls: each call with what it was made with; ``None`` for one whose result is no longer known.
+    """
     ended = [
         describe(call, app, index, message)
         for index, (call, message) in enumerate(calls)
-        if call.stage == DONE
+        if call is not None and call.stage == DONE
     ]
     return {
         "appId": app,
-        "finished": len(ended) == len(calls),
+        "finished": all(call is None or call.stage == DONE for call, _ in calls),
         "messageResults": ended,
         "expectedNumMessages": len(calls),
     }

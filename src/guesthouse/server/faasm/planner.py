@@ -29,7 +29,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from guesthouse.calls import Call, CallNode
+from guesthouse.calls import Call, CallNode, Scheduler
 from guesthouse.errors import NotFound
 from guesthouse.interfaces.faasm import Message, output_of
 from guesthouse.limits import parse_duration
@@ -67,21 +67,26 @@ class Envelope(msgspec.Struct, kw_only=True):
 
 
 class Application:
-    """The calls of one batch.
+    """The calls of one batch, by id: what they put out is remembered, and bounded, by the scheduler alone.
 
     Attributes:
         id: id of the application.
         user: whose it is.
-        calls: the calls, with what each was made with.
+        calls: id of each call, with what it was made with.
     """
 
-    def __init__(self, app_id: int, user: str, calls: list[tuple[Call, Message]]) -> None:
-        self.id, self.user, self.calls = app_id, user, calls
+    def __init__(self, user: str, calls: list[tuple[int, Message]]) -> None:
+        self.id, self.user, self.calls = calls[0][0], user, calls
 
-    @property
-    def finished(self) -> bool:
-        """True once all calls have ended."""
-        return all(call.done for call, _ in self.calls)
+    def found(self, scheduler: Scheduler) -> list[tuple[Call | None, Message]]:
+        """Return the calls, ``None`` for those that ended so long ago that nothing is known any more."""
+        each = ((scheduler.find(call_id), message) for call_id, message in self.calls)
+        # An id is used again after some two thousand million others.
+        return [(call if call and call.tenant == self.user else None, message) for call, message in each]
+
+    def unfinished(self, scheduler: Scheduler) -> list[Call]:
+        """Return the calls that have not ended."""
+        return [call for call, _ in self.found(scheduler) if call is not None and not call.done]
 
 
 class PlannerApi:
@@ -144,14 +149,14 @@ class PlannerApi:
             raise BadRequest(f"Bad BatchExecRequest: more than {MOST_MESSAGES} messages")
         self.permit(request, batch.user)
         inputs = [message.input() for message in batch.messages]  # all are checked before any starts
-        calls: list[tuple[Call, Message]] = []
+        calls: list[tuple[int, Message]] = []
         for asked, data in zip(batch.messages, inputs, strict=True):
             message = asked.message()
-            calls.append((self.submit(batch.user, batch.function, data, message), message))
-        app = Application(calls[0][0].id, batch.user, calls)
+            calls.append((self.submit(batch.user, batch.function, data, message).id, message))
+        app = Application(batch.user, calls)
         self._remember(app)
         await self._wait(request, app)
-        return JSONResponse(status(app.id, app.calls))
+        return JSONResponse(status(app.id, app.found(self.host.scheduler)))
 
     async def status(self, request: Request, payload: str) -> Response:
         """Tell what of a batch has finished (type 11)."""
@@ -159,7 +164,7 @@ class PlannerApi:
         if app is None:
             return _refusal(500, "App not registered in results")
         await self._wait(request, app)
-        return JSONResponse(status(app.id, app.calls))
+        return JSONResponse(status(app.id, app.found(self.host.scheduler)))
 
     def submit(self, user: str, function: str, data: bytes, message: Message) -> Call:
         """Start one call.
@@ -172,16 +177,15 @@ class PlannerApi:
     async def _wait(self, request: Request, app: Application) -> None:
         """Wait as long as the request says for all calls of an application to end."""
         seconds = min(parameter(request, "wait", parse_duration) or 0.0, LONGEST_WAIT)
-        if seconds and not app.finished:
-            futures = [asyncio.wrap_future(self.host.scheduler.future(call)) for call, _ in app.calls]
+        scheduler = self.host.scheduler
+        if seconds and (calls := app.unfinished(scheduler)):
+            futures = [asyncio.wrap_future(scheduler.future(call)) for call in calls]
             await asyncio.wait(futures, timeout=seconds)
 
     def _remember(self, app: Application) -> None:
         self._applications[app.id] = app
-        if len(self._applications) > MOST_APPLICATIONS:
-            gone = next((old.id for old in self._applications.values() if old.finished), None)
-            if gone is not None:
-                del self._applications[gone]
+        while len(self._applications) > MOST_APPLICATIONS:
+            self._applications.popitem(last=False)
 
     def _application(self, request: Request, payload: str) -> Application | None:
         wanted = msgspec.json.decode(payload, type=CallRef)
@@ -200,7 +204,7 @@ class PlannerApi:
             return _refusal(500, "Failed getting exec. graph!")
         app = self._applications.get(wanted.app)
         known = dict(app.calls) if app is not None else {}
-        message = known.get(call)
+        message = known.get(call.id)
         top = self.host.scheduler.graph(call)
         whole = message is not None and message.record_graph
         return JSONResponse(graph(top, self._calls(call, top), wanted.app, whole=whole))
@@ -218,11 +222,11 @@ class PlannerApi:
 
     async def in_flight(self, request: Request, payload: str) -> Response:
         """List the batches that have not finished (type 8)."""
-        apps = [
-            {"appId": app.id, "hostIps": [HOSTNAME] * sum(not call.done for call, _ in app.calls)}
-            for app in list(self._applications.values())
-            if not app.finished and self._permitted(request, app.user)
-        ]
+        apps = []
+        for app in list(self._applications.values()):
+            busy = len(app.unfinished(self.host.scheduler)) if self._permitted(request, app.user) else 0
+            if busy:
+                apps.append({"appId": app.id, "hostIps": [HOSTNAME] * busy})
         return JSONResponse({"apps": apps})
 
     # -- this host
