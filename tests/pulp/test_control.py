@@ -1,121 +1,172 @@
-"""The control socket (spec/pulp.md 5.10)."""
+"""The control socket and ``guesthouse ctl`` (spec/pulp.md 5.10)."""
 
 from __future__ import annotations
 
+import json
 import socket
 import stat
 import struct
-import subprocess
-import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
-from guesthouse.errors import ResourceError
-from guesthouse.interfaces.pulp import codec, control
+from guesthouse.cli.main import main
+from guesthouse.interfaces.pulp import codec
+from guesthouse.interfaces.pulp.control import FRAME_LIMIT, BadFrame, ControlSocket, ask
+from guesthouse.interfaces.pulp.extension import Event
 
-KIT = {"wasm": "kit.c", "name": "kit"}
+KIT = {"wasm": "kit.c"}
 
 
 @pytest.fixture
 def controlled(application, tmp_path):
-    app = application(KIT)
-    app.path = tmp_path / "ctl"
-    app.ended = threading.Event()
-    with control.control_socket(app.runtime, str(app.path), app.ended.set):
-        yield app
-    assert not app.path.exists()
+    app = application({**KIT, "name": "kit"}, {**KIT, "name": "other"})
+    asked = threading.Event()
+    path = tmp_path / "pulp.ctl"
+    with ControlSocket(path, app.runtime, asked.set) as control:
+        control.app, control.asked = app, asked
+        yield control
+    assert not path.exists()
 
 
-def test_status_reload_and_shutdown(controlled) -> None:
+def raw(path: Path, data: bytes) -> dict:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    (length,) = struct.unpack("<I", answer[:4])
+    assert len(answer) == 4 + length
+    return codec.decode(answer[4:])
+
+
+def test_only_the_owner_may_use_the_socket(controlled) -> None:
     assert stat.S_IMODE(controlled.path.stat().st_mode) == 0o600
-    reply = control.ask(controlled.path, "status")
+
+
+def test_status_shows_every_cell_with_its_counters(controlled) -> None:
+    reply = ask(controlled.path, {"op": "status"})
     assert reply["ok"] is True
-    (row,) = reply["cells"]
+    row = reply["cells"][0]
     assert (row["name"], row["state"]) == ("kit", "ready")
-    assert row["steps"] >= 0
-    controlled.runtime.cell("kit").call("count")
-    assert control.ask(controlled.path, "reload", "kit") == {"ok": True}
-    assert controlled.runtime.cell("kit").call("count") == b"\1\0\0\0"
-    assert control.ask(controlled.path, "shutdown", "kit") == {"ok": True}
-    assert control.ask(controlled.path, "status")["cells"][0]["state"] == "stopped"
-    assert control.ask(controlled.path, "reload", "kit") == {"ok": True}
-    assert control.ask(controlled.path, "status")["cells"][0]["state"] == "ready"
-    assert not controlled.ended.is_set()
-    assert control.ask(controlled.path, "shutdown_all") == {"ok": True}
-    assert controlled.ended.wait(5)
+    assert row["steps"] > 0
+    assert {"restarts", "runaways", "queued", "dropped", "drops", "instances"} <= row.keys()
 
 
-def test_requests_that_are_refused(controlled) -> None:
-    assert "no cell named 'ghost'; there are: kit" in control.ask(controlled.path, "reload", "ghost")["error"]
-    assert control.ask(controlled.path, "reload")["error"] == "reload needs a cell"
-    assert "unknown op 'dance'" in control.ask(controlled.path, "dance")["error"]
+def test_reload_and_shutdown_reach_the_named_cell_only(controlled) -> None:
+    runtime = controlled.app.runtime
+    for name in ("kit", "other"):
+        runtime.cell(name).call("count")
+    assert ask(controlled.path, {"op": "reload", "cell": "kit"}) == {"ok": True}
+    assert runtime.cell("kit").call("count") == b"\1\0\0\0"
+    assert runtime.cell("other").call("count") == b"\2\0\0\0"
+    assert ask(controlled.path, {"op": "shutdown", "cell": "kit"}) == {"ok": True}
+    states = {row["name"]: row["state"] for row in ask(controlled.path, {"op": "status"})["cells"]}
+    assert states == {"kit": "stopped", "other": "ready"}
+    assert ask(controlled.path, {"op": "reload", "cell": "kit"}) == {"ok": True}
+    assert runtime.cell("kit").call("count") == b"\1\0\0\0"
+
+
+def test_shutdown_all_only_asks(controlled) -> None:
+    assert ask(controlled.path, {"op": "shutdown_all"}) == {"ok": True}
+    assert controlled.asked.is_set()
 
 
 @pytest.mark.parametrize(
-    "raw",
+    ("data", "error"),
     [
-        b"",
-        b"\1",
-        struct.pack("<I", 0),
-        struct.pack("<I", (1 << 20) + 1),
-        struct.pack("<I", 10) + b"abc",
-        struct.pack("<I", 1) + b"\xc1",
-        struct.pack("<I", 1) + b"\x05",
+        (b"", "ended within a frame"),
+        (b"\1\0", "ended within a frame"),
+        (struct.pack("<I", 0), "1 to 1048576 bytes, not 0"),
+        (struct.pack("<I", FRAME_LIMIT + 1), "not 1048577"),
+        (struct.pack("<I", 9) + b"abc", "ended within a frame"),
+        (struct.pack("<I", 1) + b"\xc1", "no MessagePack"),
+        (struct.pack("<I", 1) + b"\x05", "holds no map"),
+        (struct.pack("<I", 1) + b"\x80", "unknown op None"),
     ],
 )
-def test_broken_frames_are_answered_and_harm_nobody(controlled, raw) -> None:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
-        client.connect(str(controlled.path))
-        client.sendall(raw)
-        client.shutdown(socket.SHUT_WR)
-        assert "error" in control.receive_frame(client)
-    assert control.ask(controlled.path, "status")["ok"] is True
+def test_garbage_is_answered_and_the_next_request_is_served(controlled, data, error) -> None:
+    assert error in raw(controlled.path, data)["error"]
+    assert ask(controlled.path, {"op": "status"})["ok"]
 
 
-def test_a_stale_socket_is_replaced_and_a_living_one_is_not(
-    controlled, application, tmp_path, caplog
-) -> None:
-    stale = tmp_path / "stale"
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(stale))
-    with control.control_socket(controlled.runtime, str(stale)):
-        assert control.ask(stale, "status")["ok"] is True
-    with control.control_socket(controlled.runtime, str(controlled.path)):
-        assert control.ask(controlled.path, "status")["ok"] is True
-    assert controlled.path.exists()
-    with control.control_socket(controlled.runtime, str(tmp_path / "no" / "such" / "dir")):
-        pass
-    with control.control_socket(controlled.runtime, ""):
-        pass
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        ({"op": "dance"}, "unknown op 'dance'; there are: status, reload, shutdown, shutdown_all"),
+        ({"op": "reload"}, "reload needs the name of a cell"),
+        ({"op": "shutdown", "cell": 7}, "shutdown needs the name of a cell"),
+        ({"op": "reload", "cell": "kid"}, "kid"),
+    ],
+)
+def test_bad_requests_are_told_what_is_wrong(controlled, request_, error) -> None:
+    assert error in ask(controlled.path, request_)["error"]
 
 
-def test_nobody_there_is_a_clear_error(tmp_path) -> None:
-    with pytest.raises(ResourceError, match=r"no answer at .*is `guesthouse up` running here"):
-        control.ask(tmp_path / "none", "status")
+def test_a_request_of_the_largest_frame_is_read_and_a_larger_one_is_not_sent(controlled) -> None:
+    fixed = len(codec.encode({"op": "dance", "pad": b"x" * 70_000})) - 70_000
+    reply = ask(controlled.path, {"op": "dance", "pad": b"x" * (FRAME_LIMIT - fixed)})
+    assert "unknown op" in reply["error"]
+    with pytest.raises(BadFrame, match="at most 1048576 bytes"):
+        ask(controlled.path, {"op": "dance", "pad": b"x" * FRAME_LIMIT})
 
 
-def test_frames_are_as_documented(controlled) -> None:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(controlled.path))
-        body = codec.encode({"op": "status"})
-        client.sendall(struct.pack("<I", len(body)) + body)
-        (length,) = struct.unpack("<I", client.recv(4))
-        assert codec.decode(client.recv(length))["ok"] is True
+def test_silent_clients_keep_nobody_waiting(controlled) -> None:
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+    try:
+        for each in silent:
+            each.connect(str(controlled.path))
+        started = time.monotonic()
+        assert ask(controlled.path, {"op": "status"})["ok"]
+        assert time.monotonic() - started < 2
+    finally:
+        for each in silent:
+            each.close()
 
 
-def test_the_command_line_shows_the_cells(controlled) -> None:
-    command = [sys.executable, "-m", "guesthouse.cli", "ctl", "status", "--socket", str(controlled.path)]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    assert "kit" in shown
-    assert "ready" in shown
-    failed = subprocess.run(
-        [*command[:4], "reload", "ghost", *command[5:]],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert failed.returncode != 0
-    assert "no cell named 'ghost'" in failed.stderr
+def test_a_socket_left_behind_is_replaced_but_a_live_one_is_not(controlled, application, tmp_path) -> None:
+    with pytest.raises(FileExistsError, match="another host listens"):
+        ControlSocket(controlled.path, controlled.app.runtime, lambda: None)
+    left = tmp_path / "left.ctl"
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(left))
+    with ControlSocket(left, controlled.app.runtime, lambda: None):
+        assert ask(left, {"op": "status"})["ok"]
+    file = tmp_path / "file"
+    file.write_text("precious")
+    with pytest.raises(FileExistsError, match="no socket"):
+        ControlSocket(file, controlled.app.runtime, lambda: None)
+    assert file.read_text() == "precious"
+
+
+def test_the_command_prints_rows_json_and_errors(controlled, capsys) -> None:
+    runtime = controlled.app.runtime
+    runtime.cell("kit")._turn.take()
+    try:
+        for _ in range(70):
+            runtime.post(Event("k", b"\1", "kit"))
+    finally:
+        runtime.cell("kit")._turn.release()
+    there = ["--socket", str(controlled.path)]
+    assert main(["ctl", "status", *there]) == 0
+    out = capsys.readouterr().out
+    assert "kit" in out
+    assert "ready" in out
+    assert main(["ctl", "status", "--json", *there]) == 0
+    rows = json.loads(capsys.readouterr().out)["cells"]
+    assert rows[0]["dropped"] >= 5
+    assert main(["ctl", "reload", "kit", *there]) == 0
+    assert main(["ctl", "shutdown", "other", *there]) == 0
+    assert main(["ctl", "reload", "nobody", *there]) == 125
+    assert "nobody" in capsys.readouterr().err
+    assert main(["ctl", "reload", *there]) == 125
+    assert "needs the name of a cell" in capsys.readouterr().err
+    assert main(["ctl", "status", "kit", *there]) == 125
+    assert main(["ctl", "status", "--socket", str(controlled.path) + ".none"]) == 125
+    assert "no host listens at" in capsys.readouterr().err
+    assert main(["ctl", "dance"]) == 2

@@ -1,40 +1,57 @@
-"""``guesthouse ctl``: look at and control Pulp cells that ``guesthouse up`` runs."""
+"""``guesthouse ctl``: look at the cells of a running host and direct them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from guesthouse.cli import options, output
-from guesthouse.errors import ResourceError
-from guesthouse.interfaces.pulp.control import DEFAULT_CONTROL_SOCKET, ask
+from guesthouse.cli import exits, options, output
+from guesthouse.interfaces.pulp.control import BadFrame, ask
 
-COLUMNS = ("name", "state", "steps", "restarts", "runaways", "queued", "dropped", "error")
+_COLUMNS = ("name", "state", "steps", "instances", "restarts", "runaways", "queued", "dropped", "error")
 
 
 def command(
-    operation: Literal["status", "reload", "shutdown", "shutdown_all"] = "status",
-    cell: str = "",
+    op: Literal["status", "reload", "shutdown", "shutdown_all"],
+    cell: str | None = None,
+    /,
     *,
-    socket: Annotated[
-        Path, Parameter(env_var="PULP_CTL_SOCK", help="The control socket of the running cells.")
-    ] = Path(DEFAULT_CONTROL_SOCKET),
+    socket: Annotated[Path, Parameter(env_var="PULP_CTL_SOCK", help="Control socket of the host.")] = Path(
+        "pulp.ctl"
+    ),
     json: options.Json = False,
 ) -> int:
-    """Show the state of running Pulp cells, reload or shut one down, or end all.
+    """Look at the cells of a running host and direct them, through its control socket.
 
     Args:
-        operation: what to do.
-        cell: the cell to reload or to shut down.
+        op: status shows every cell; reload replaces one by what its file holds now; shutdown stops one;
+            shutdown_all ends the host.
+        cell: The cell: its name, its address CELL@INSTANCE, or APPLICATION/INSTANCE/CELL.
     """
-    reply = ask(socket, operation, cell)
+    if (cell is None) == (op in ("reload", "shutdown")):
+        raise ValueError(f"ctl {op} {'needs the name of a cell' if cell is None else 'takes no cell'}")
+    try:
+        reply = ask(socket, {"op": op, **({"cell": cell} if cell is not None else {})})
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise OSError(
+            f"no host listens at {socket} ({error.strerror}); name its socket with --socket"
+        ) from None
+    except BadFrame as error:
+        raise OSError(f"{socket} does not answer as a host: {error}") from None
+    if "error" in reply:
+        output.complain(str(reply["error"]))
+        return exits.REFUSED
     if json:
         output.print_json(reply)
-        return 0 if reply.get("ok") else 1
-    if not reply.get("ok"):
-        raise ResourceError(str(reply.get("error") or "refused"), resource="control socket")
-    if operation == "status":
-        output.print_table(reply["cells"], COLUMNS)
+    elif "cells" in reply:
+        output.print_table(map(_row, reply["cells"]), _COLUMNS)
     return 0
+
+
+def _row(cell: dict[str, Any]) -> dict[str, Any]:
+    """Return a cell's row with all that was dropped in one column: its queue's, then the capabilities'."""
+    drops = {name: number for name, number in cell.get("drops", {}).items() if number}
+    shown = [str(cell.get("dropped", 0)), *(f"{name} {number}" for name, number in drops.items())]
+    return {**cell, "dropped": ", ".join(shown)}

@@ -38,6 +38,9 @@ class Catalogue:
         sibling: the one capability that every cell has.
         gated: those that a cell has to declare.
         eventful: names of those that bring events to cells.
+
+    Args:
+        threads: the event loop to use; one of its own by default.
     """
 
     eventful = frozenset(
@@ -50,8 +53,9 @@ class Catalogue:
         }
     )
 
-    def __init__(self) -> None:
-        self.threads = LoopThread()
+    def __init__(self, threads: LoopThread | None = None) -> None:
+        self._own_threads = threads is None
+        self.threads = threads or LoopThread()
         self.fetch = HTTPOutbound(self.threads)
         self.http = HTTPInbound(self.threads, self.fetch.splice)
         self.sibling = Sibling()
@@ -69,6 +73,7 @@ class Catalogue:
     def registry(self) -> Registry:
         """Return a registry with all of them (spec/pulp.md 3.1)."""
         # Set up first and so torn down last: the loop that the others' connections live on.
-        io = Capability("pulp.io", interface="pulp", hooks=Hooks(teardown=self.threads.close))
+        teardown = self.threads.close if self._own_threads else None
+        io = Capability("pulp.io", interface="pulp", hooks=Hooks(teardown=teardown))
         registry = Registry().always(io, self.sibling.capability())
         return registry.gated(*(extension.capability() for extension in self.gated))

@@ -1,215 +1,246 @@
-"""The control socket: status, reload, shutdown of a running set of cells (spec/pulp.md 5.10).
+"""The control socket: look at cells and direct them from outside (spec/pulp.md 5.10).
 
-A Unix socket of mode 0600. One request per connection; frames are a u32 length (little-endian) and as
-many bytes of MessagePack, 1 byte to 1 MiB.
+One request per connection; a frame is a length (u32, little-endian) and so many bytes of MessagePack.
+The socket belongs to the user who runs the host and nobody else may write to it, so it carries no token.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
+import stat
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self
 
-from guesthouse.errors import Error, NotFound, ResourceError
+from guesthouse.errors import Error
 from guesthouse.interfaces.pulp import codec
 from guesthouse.observe import log
 
-if TYPE_CHECKING:
-    from guesthouse.interfaces.pulp.runtime import Runtime
+FRAME_LIMIT = 1 << 20
+REQUEST_SECONDS = 5.0
+"""How long a client may take to send its request and to read the reply."""
 
-DEFAULT_CONTROL_SOCKET = "./pulp.ctl"
-LARGEST_FRAME = 1 << 20
-SECONDS = 5.0
-RELOAD_SECONDS = 120.0
+CLIENTS = 16
+"""Connections that are served at once; others wait to be accepted."""
 
 _LENGTH = struct.Struct("<I")
+_BACKLOG = 16
+_WAIT = 0.2
 
 
-def terminate() -> None:
-    """Ask this process to end, as SIGTERM does."""
-    os.kill(os.getpid(), signal.SIGTERM)
+class Controlled(Protocol):
+    """What a control socket directs: a `Runtime` or a `Fleet`."""
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return one row per cell."""
+
+    def reload(self, name: str) -> None:
+        """Replace a cell; raises `Error`."""
+
+    def shut_down(self, name: str) -> None:
+        """Stop a cell; raises `Error`."""
 
 
-@contextlib.contextmanager
-def control_socket(
-    runtime: Runtime, where: str, shut_down_all: Callable[[], object] = terminate
-) -> Iterator[None]:
-    """Serve the control socket of a runtime while entered.
-
-    Args:
-        runtime: what is controlled.
-        where: path of the socket; an empty one serves none. A path that cannot be bound is only a warning.
-        shut_down_all: what the request of that name does.
-    """
-    if not where:
-        yield
-        return
-    try:
-        listening = _bound(Path(where))
-    except OSError as error:
-        log.warning("control socket not available", path=where, error=str(error))
-        yield
-        return
-    server = _Server(runtime, listening, shut_down_all)
-    thread = threading.Thread(target=server.run, name="pulp-control", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.stop()
-        thread.join(SECONDS)
-        with contextlib.suppress(OSError):
-            Path(where).unlink()
+class BadFrame(ValueError):
+    """What came is no frame: too long, empty, cut off, or not a map."""
 
 
-def ask(where: str | Path, operation: str, cell: str = "") -> dict[str, Any]:
-    """Send one request to a control socket and return the reply.
-
-    Args:
-        where: path of the socket.
-        operation: ``status``, ``reload``, ``shutdown`` or ``shutdown_all``.
-        cell: the cell, where the operation needs one.
+def send_frame(connection: socket.socket, message: Mapping[str, Any]) -> None:
+    """Send one frame.
 
     Raises:
-        ResourceError: nobody answers there, or the answer is none.
+        BadFrame: the message is larger than a frame may be.
+        OSError: the connection failed.
     """
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(RELOAD_SECONDS)
-            connection.connect(str(where))
-            send_frame(connection, {"op": operation, **({"cell": cell} if cell else {})})
-            reply = receive_frame(connection)
-    except (OSError, codec.DecodeError) as error:
-        raise ResourceError(
-            f"no answer at {where}: {error}; is `guesthouse up` running here, or PULP_CTL_SOCK set?",
-            resource="control socket",
-        ) from None
-    if not isinstance(reply, dict):
-        raise ResourceError(f"the answer of {where} is no map", resource="control socket")
-    return reply
-
-
-def send_frame(connection: socket.socket, value: Any) -> None:
-    """Send one frame."""
-    data = codec.encode(value)
+    data = codec.encode(message)
+    if len(data) > FRAME_LIMIT:
+        raise BadFrame(f"a frame holds at most {FRAME_LIMIT} bytes, this one would have {len(data)}")
     connection.sendall(_LENGTH.pack(len(data)) + data)
 
 
-def receive_frame(connection: socket.socket) -> Any:
+def receive_frame(connection: socket.socket) -> dict[str, Any]:
     """Receive one frame.
 
     Raises:
-        DecodeError: its length is beyond the limits, it is cut short, or it is no MessagePack.
+        BadFrame: what came is none.
+        OSError: the connection failed, or nothing came in time.
     """
-    (length,) = _LENGTH.unpack(_exactly(connection, 4))
-    if not 1 <= length <= LARGEST_FRAME:
-        raise codec.DecodeError(f"a frame has 1 to {LARGEST_FRAME} bytes, not {length}")
-    return codec.decode(_exactly(connection, length))
+    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
+    if not 1 <= length <= FRAME_LIMIT:
+        raise BadFrame(f"a frame holds 1 to {FRAME_LIMIT} bytes, not {length}")
+    try:
+        message = codec.decode(_exactly(connection, length))
+    except codec.DecodeError as error:
+        raise BadFrame(f"the frame is no MessagePack: {error}") from None
+    if not isinstance(message, dict):
+        raise BadFrame("the frame holds no map")
+    return message
 
 
-class _Server:
-    def __init__(
-        self, runtime: Runtime, listening: socket.socket, shut_down_all: Callable[[], object]
-    ) -> None:
-        self._runtime = runtime
-        self._listening = listening
-        self._shut_down_all = shut_down_all
+def ask(path: Path, message: Mapping[str, Any], *, timeout: float = 60.0) -> dict[str, Any]:
+    """Send a request to a host's control socket and return the reply.
+
+    Args:
+        path: the socket.
+        message: ``op`` and, where it needs one, ``cell``.
+        timeout: seconds to wait for the reply.
+
+    Raises:
+        BadFrame: the reply is malformed.
+        OSError: nobody listens there, or no reply came.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        connection.connect(str(path))
+        send_frame(connection, message)
+        return receive_frame(connection)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    pieces = bytearray()
+    while len(pieces) < size:
+        piece = connection.recv(size - len(pieces))
+        if not piece:
+            raise BadFrame("the connection ended within a frame")
+        pieces += piece
+    return bytes(pieces)
+
+
+class ControlSocket:
+    """Listens for requests; a context manager that stops listening when left.
+
+    Args:
+        path: where; what an earlier host left there is replaced.
+        served: whom requests are about.
+        shut_down_all: called by the request of that name; must return at once.
+
+    Raises:
+        OSError: the path cannot be bound, or another host listens there.
+    """
+
+    def __init__(self, path: Path, served: Controlled, shut_down_all: Callable[[], object]) -> None:
+        self.path = path
+        self._served, self._shut_down_all = served, shut_down_all
         self._stopping = threading.Event()
+        self._slots = threading.BoundedSemaphore(CLIENTS)
+        self._socket = _bound(path)
+        self._inode = path.stat().st_ino
+        self._thread = threading.Thread(target=self._accept, name="pulp-control", daemon=True)
+        self._thread.start()
+        log.info("control socket listening", path=str(path))
 
-    def run(self) -> None:
-        """Serve one connection after the other until stopped."""
-        self._listening.settimeout(0.2)
-        while not self._stopping.is_set():
-            try:
-                connection, _ = self._listening.accept()
-            except TimeoutError:
-                continue
-            except OSError:
-                break
-            with connection:
-                connection.settimeout(SECONDS)
-                with contextlib.suppress(OSError):
-                    self._serve(connection)
-        self._listening.close()
-
-    def stop(self) -> None:
-        """Ask `run` to return."""
+    def close(self) -> None:
+        """Stop listening and remove the socket, unless somebody else has put another there."""
         self._stopping.set()
+        self._thread.join(5)
+        self._socket.close()
+        with contextlib.suppress(OSError):
+            if self.path.stat().st_ino == self._inode:
+                self.path.unlink()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            if not self._slots.acquire(timeout=_WAIT):
+                continue
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:  # nobody came within the wait
+                self._slots.release()
+                continue
+            threading.Thread(
+                target=self._serve, args=(connection,), name="pulp-control-client", daemon=True
+            ).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            request = receive_frame(connection)
-        except codec.DecodeError as error:
-            send_frame(connection, {"error": str(error)})
-            return
-        if not isinstance(request, dict):
-            send_frame(connection, {"error": "a request is a map"})
-            return
-        try:
-            reply = self._answer(request)
-        except NotFound as error:
-            reply = {"error": str(error)}
-        except Error as error:
-            log.error("control request failed", op=str(request.get("op")), error=str(error))
-            reply = {"error": str(error)}
-        send_frame(connection, reply)
-        if request.get("op") == "shutdown_all" and reply.get("ok"):
-            self._shut_down_all()
+            with connection:
+                connection.settimeout(REQUEST_SECONDS)
+                try:
+                    reply = self._answer(receive_frame(connection))
+                except BadFrame as error:
+                    reply = {"error": str(error)}
+                send_frame(connection, reply)
+        except OSError as error:
+            log.debug("control client went away", error=str(error))
+        finally:
+            self._slots.release()
 
     def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        cell = str(request.get("cell") or "")
-        match request.get("op"):
-            case "status":
-                return {"ok": True, "cells": self._runtime.status()}
-            case "reload" | "shutdown" if not cell:
-                return {"error": f"{request['op']} needs a cell"}
-            case "reload":
-                self._runtime.reload(cell)
-            case "shutdown":
-                self._runtime.shut_down(cell)
-            case "shutdown_all":
-                pass
-            case other:
-                return {"error": f"unknown op {other!r}; there are: status, reload, shutdown, shutdown_all"}
+        op, cell = request.get("op"), request.get("cell")
+        if op in ("reload", "shutdown") and not (isinstance(cell, str) and cell):
+            return {"error": f"{op} needs the name of a cell"}
+        try:
+            match op:
+                case "status":
+                    return {"ok": True, "cells": self._served.status()}
+                case "reload":
+                    self._served.reload(str(cell))
+                case "shutdown":
+                    self._served.shut_down(str(cell))
+                case "shutdown_all":
+                    self._shut_down_all()
+                case _:
+                    return {"error": f"unknown op {op!r}; there are: status, reload, shutdown, shutdown_all"}
+        except Error as error:
+            return {"error": str(error)}
+        except Exception as error:  # noqa: BLE001 - whoever asked is told, the host goes on
+            log.exception("control request failed", op=str(op))
+            return {"error": f"{type(error).__name__}: {error}"}
         return {"ok": True}
 
 
 def _bound(path: Path) -> socket.socket:
-    """Bind the socket with its mode; one that nobody listens at any more is replaced."""
+    """Bind a socket that nobody else may write to, replacing one that nobody listens at."""
+    _clear(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if path.is_socket() and not _alive(path):
-            path.unlink()
-        listening.bind(str(path))
-        path.chmod(0o600)  # before anybody can connect
-        listening.listen(8)
-    except OSError:
+        # The mode has to be right from the first moment on, and `chmod` comes after `bind`: until then
+        # the socket lies in a directory that only we can enter.
+        private = path.with_name(f".{path.name}.{os.getpid()}")
+        private.mkdir(mode=0o700)
+        try:
+            listening.bind(str(private / "s"))
+            (private / "s").chmod(0o600)
+            listening.listen(_BACKLOG)
+            (private / "s").rename(path)
+        finally:
+            with contextlib.suppress(OSError):
+                (private / "s").unlink()
+            private.rmdir()
+        listening.settimeout(_WAIT)
+    except BaseException:
         listening.close()
         raise
     return listening
 
 
-def _alive(path: Path) -> bool:
+def _clear(path: Path) -> None:
+    """Remove a socket whose host is gone; anything else that lies there stays.
+
+    Raises:
+        OSError: a host listens there, or it is no socket.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(f"{path} exists and is no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
+        probe.settimeout(1)
         try:
             probe.connect(str(path))
-        except OSError:
-            return False
-    return True
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        piece = connection.recv(size - len(data))
-        if not piece:
-            raise codec.DecodeError("the frame is cut short")
-        data += piece
-    return data
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+    raise FileExistsError(f"another host listens at {path}")

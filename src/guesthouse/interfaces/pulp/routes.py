@@ -8,10 +8,11 @@ before a capture, that before a catch-all, decided from left to right.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 Owner = TypeVar("Owner", bound=Hashable)
 
@@ -31,6 +32,10 @@ class Rank(IntEnum):
     LITERAL = 1
     PARAM = 2
     REST = 3
+
+
+#: Rank of every segment, and the text of literal ones.
+Shape: TypeAlias = tuple[tuple[Rank, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class Pattern:
         return cls(text, tuple(segments))
 
     @property
-    def shape(self) -> tuple[tuple[Rank, str], ...]:
+    def shape(self) -> Shape:
         """The segments without capture names: equal shapes match exactly the same paths."""
         return tuple((rank, name if rank is Rank.LITERAL else "") for rank, name in self.segments)
 
@@ -109,6 +114,7 @@ class RouteTable(Generic[Owner]):
     def __init__(self) -> None:
         self._writing = threading.Lock()
         self._routes: dict[str, tuple[Route[Owner], ...]] = {}
+        self._again: dict[Owner, set[tuple[str, Shape]]] = {}
 
     def register(self, method: str, path: str, owner: Owner) -> bool:
         """Add a route; registering one's own route again changes nothing.
@@ -125,6 +131,8 @@ class RouteTable(Generic[Owner]):
             raise BadPattern(f"the route {path!r} needs a method")
         pattern = Pattern.parse(path)
         with self._writing:
+            if owner in self._again:
+                self._again[owner].add((method, pattern.shape))
             routes = self._routes.get(method, ())
             for route in routes:
                 if route.pattern.shape == pattern.shape:
@@ -141,15 +149,20 @@ class RouteTable(Generic[Owner]):
             for method, routes in list(self._routes.items()):
                 self._routes[method] = tuple(route for route in routes if not belongs(route.owner))
 
-    def keep(self, owner: Owner, kept: Collection[tuple[str, Pattern]]) -> None:
-        """Forget those routes of an owner that are not among ``kept``: method in upper case and pattern."""
-        shapes = {(method, pattern.shape) for method, pattern in kept}
+    @contextmanager
+    def renewing(self, owner: Owner) -> Iterator[None]:
+        """Keep an owner's routes while it starts anew, then forget those that it did not register again."""
+        again = self._again[owner] = set()
+        try:
+            yield
+        finally:
+            self._again.pop(owner, None)
         with self._writing:
             for method, routes in list(self._routes.items()):
                 self._routes[method] = tuple(
                     route
                     for route in routes
-                    if route.owner != owner or (method, route.pattern.shape) in shapes
+                    if route.owner != owner or (method, route.pattern.shape) in again
                 )
 
     def find(self, method: str, path: str) -> tuple[Route[Owner], dict[str, str]] | None:

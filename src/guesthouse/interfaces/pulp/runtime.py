@@ -89,7 +89,7 @@ class Runtime:
         """
         log.info("pulp boot", cells=len(self.units))
         try:
-            self.lives.set_up(self._wanted())
+            self.lives.set_up(self.wanted())
             if self._together:
                 self._boot_in_turn()
             else:
@@ -170,6 +170,19 @@ class Runtime:
         unit.stop_stepping(STEP_GRACE)
         unit.shut_down(time.monotonic() + SHUTDOWN_SECONDS)
 
+    def wanted(self) -> list[Capability]:
+        """Return the capabilities that take part: those of all cells, and whatever some cell declares."""
+        wanted: list[Capability] = [each for each in self.registry if self.registry.is_always(each.name)]
+        for unit in self.units.values():
+            try:
+                seen = selected(self.registry, unit.spec)
+            except ProviderError:
+                continue  # the cell says so when it is loaded
+            names = {name.strip().lower() for name in unit.spec.capabilities}
+            wanted += [each for each in seen if each.name in names and each not in wanted]
+        order = {each.name: place for place, each in enumerate(self.registry)}
+        return sorted(wanted, key=lambda each: order[each.name])
+
     # -- the directory of sibling calls
 
     def sibling(self, caller: Cell, target: str, function: str) -> Cell | None:
@@ -208,19 +221,6 @@ class Runtime:
 
     def _unit_by_id(self, cell_id: str) -> Unit | None:
         return next((unit for unit in self.units.values() if unit.spec.id == cell_id), None)
-
-    def _wanted(self) -> list[Capability]:
-        """Return the capabilities that take part: those of all cells, and whatever some cell declares."""
-        wanted: list[Capability] = [each for each in self.registry if self.registry.is_always(each.name)]
-        for unit in self.units.values():
-            try:
-                seen = selected(self.registry, unit.spec)
-            except ProviderError:
-                continue  # the cell says so when it is loaded
-            names = {name.strip().lower() for name in unit.spec.capabilities}
-            wanted += [each for each in seen if each.name in names and each not in wanted]
-        order = {each.name: place for place, each in enumerate(self.registry)}
-        return sorted(wanted, key=lambda each: order[each.name])
 
     def _boot_in_turn(self) -> None:
         for unit in self.units.values():

@@ -5,23 +5,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from guesthouse.errors import ManifestError
-from guesthouse.interfaces.pulp.applications import (
-    ApplicationHost,
-    ApplicationInstance,
-    Complete,
-    open_application,
-)
 from guesthouse.interfaces.pulp.catalogue import Catalogue
-from guesthouse.interfaces.pulp.control import DEFAULT_CONTROL_SOCKET, control_socket
+from guesthouse.interfaces.pulp.control import ControlSocket
+from guesthouse.interfaces.pulp.fleet import Fleet
 from guesthouse.interfaces.pulp.manifest import ApplicationManifest, CellManifest, HostManifest
+from guesthouse.interfaces.pulp.manifest.tables import read
 from guesthouse.interfaces.pulp.runtime import Runtime
+from guesthouse.interfaces.pulp.spec import CellSpec
 from guesthouse.interfaces.pulp.surroundings import Neighbour, Surroundings
-from guesthouse.manifest import kind_of
 from guesthouse.observe import log
 from guesthouse.registry import Registry
 
@@ -33,87 +30,76 @@ CONTROL_SOCKET = "PULP_CTL_SOCK"
 
 
 @contextlib.contextmanager
-def serving(host: Any, paths: Sequence[Path]) -> Iterator[object]:
-    """Run Pulp's manifests on a host's engine, with the capabilities that the host knows, while entered.
+def serving(host: Any, paths: Sequence[Path]) -> Iterator[Runtime | Fleet]:
+    """Run cells on a host's engine, with the capabilities that the host knows, while entered.
 
     Args:
         host: a `guesthouse.Host`.
         paths: cell manifests, or one application manifest, or one host manifest.
 
-    Yields:
-        The `Runtime`, `ApplicationInstance` or `ApplicationHost` that runs.
-
     Raises:
         ManifestError: they are malformed, or do not fit together.
-        LoadError: a capability could not be set up, or what had to start did not.
+        LoadError: a capability could not be set up, or nothing could be started.
     """
-    kinds = {kind_of(path) for path in paths}
-    if kinds - {"pulp.cell"} and len(paths) > 1:
-        raise ManifestError(
-            "name cell manifests, or one application, or one host manifest; not several of them"
-        )
     settings = dict(os.environ)
-    serve = {"pulp.app": _application, "pulp.host": _host}.get(kinds.pop(), _cells)
-    surroundings = Surroundings(host.engine, _neighbours(), options={"env": forwarded(settings)})
-    with serve(
-        paths, surroundings, settings, functools.partial(with_strangers, known=host.registry)
-    ) as served:
+    served = made(host, paths, settings)
+    with served, _controlled(served, settings):
         yield served
     log.info("pulp exit clean")
 
 
-@contextlib.contextmanager
-def _cells(
-    paths: Sequence[Path], surroundings: Surroundings, settings: Mapping[str, str], complete: Complete
-) -> Iterator[Runtime]:
-    runtime = Runtime(
-        [CellManifest.load(path) for path in paths],
-        complete(Catalogue().registry()),
-        surroundings,
-        storage_root=_storage_root(settings),
-        settings=settings,
-        strict_links=settings.get(STRICT_LINKS) == "1",
+def made(host: Any, paths: Sequence[Path], settings: Mapping[str, str]) -> Runtime | Fleet:
+    """Return what runs manifests, not started; arguments and errors as for `serving`."""
+    kinds = {path: kind_of(path) for path in paths}
+    if len(paths) > 1 and set(kinds.values()) != {"cell"}:
+        odd = next(path for path, kind in kinds.items() if kind != "cell")
+        raise ManifestError(
+            f"a {kinds[odd]} manifest runs alone; start another host for the others", file=str(odd)
+        )
+    registered = functools.partial(with_strangers, known=host.registry)
+    surroundings = Surroundings(host.engine, _neighbours(), options={"env": forwarded(settings)})
+    root = Path(settings.get(STORAGE_ROOT) or "data")
+    kind = next(iter(kinds.values()))
+    strict = settings.get(STRICT_LINKS, "0" if kind == "cell" else "1") == "1"
+    if kind == "host":
+        return Fleet(
+            HostManifest.load(paths[0]),
+            surroundings,
+            storage_root=root,
+            settings=settings,
+            strict_links=strict,
+            registered=registered,
+        )
+    together = kind == "application"
+    cells = (
+        _placed(ApplicationManifest.load(paths[0]))
+        if together
+        else [CellManifest.load(path) for path in paths]
     )
-    with runtime, control_socket(runtime, settings.get(CONTROL_SOCKET, DEFAULT_CONTROL_SOCKET)):
-        yield runtime
-
-
-@contextlib.contextmanager
-def _application(
-    paths: Sequence[Path], surroundings: Surroundings, settings: Mapping[str, str], complete: Complete
-) -> Iterator[ApplicationInstance]:
-    instance = open_application(
-        ApplicationManifest.load(paths[0]),
+    return Runtime(
+        cells,
+        registered(Catalogue().registry()),
         surroundings,
-        storage_root=_storage_root(settings),
+        storage_root=root,
         settings=settings,
-        complete=complete,
+        strict_links=strict,
+        together=together,
     )
-    instance.start()
-    try:
-        yield instance
-    finally:
-        instance.stop()
 
 
-@contextlib.contextmanager
-def _host(
-    paths: Sequence[Path], surroundings: Surroundings, settings: Mapping[str, str], complete: Complete
-) -> Iterator[ApplicationHost]:
-    applications = ApplicationHost(
-        HostManifest.load(paths[0]),
-        surroundings,
-        storage_root=_storage_root(settings),
-        settings=settings,
-        complete=complete,
-    )
-    with applications:
-        log.info("pulp host listens", url=applications.url)
-        yield applications
+def kind_of(path: Path) -> str:
+    """Tell a manifest by its name, or by its keys: ``cell``, ``application`` or ``host``.
 
-
-def _storage_root(settings: Mapping[str, str]) -> Path:
-    return Path(settings.get(STORAGE_ROOT) or "data")
+    Raises:
+        ManifestError: it cannot be read.
+    """
+    for ending, kind in (("pulp.app.toml", "application"), ("pulp.host.toml", "host")):
+        if path.name.endswith(ending):
+            return kind
+    if path.name.endswith("pulp.cell.toml"):
+        return "cell"
+    keys = read(path).keys()
+    return "host" if "applications" in keys else "application" if "cells" in keys else "cell"
 
 
 def forwarded(settings: Mapping[str, str]) -> dict[str, str]:
@@ -122,18 +108,46 @@ def forwarded(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def with_strangers(own: Registry, known: Registry) -> Registry:
-    """Add the capabilities that others registered with the host, such as installed packages."""
+    """Add the capabilities that others registered with the host, such as installed packages.
+
+    What has the name of one of ours is added as its rival, if it says who provides it: cells that declare
+    the name then have to pin one of the two.
+    """
     from guesthouse.interfaces import available
 
-    built_in = {interface.name for interface in available()}
-    for capability in known:
-        if capability.interface not in built_in and capability.name not in own:
-            register = own.always if known.is_always(capability.name) else own.gated
+    others = {interface.name for interface in available()}
+    for name in [capability.name for capability in known]:
+        for capability in known.offers(name):
+            elsewhere = capability.interface in others and capability.interface != "pulp"
+            if elsewhere or name in others or (name in own and not capability.provider):
+                continue
+            register = own.always if known.is_always(name) else own.gated
             register(capability)
     return own
+
+
+def _placed(manifest: ApplicationManifest) -> list[CellSpec]:
+    return [CellSpec.placed(placement, manifest.name) for placement in manifest.placements]
 
 
 def _neighbours() -> tuple[Neighbour, ...]:
     from guesthouse.interfaces import available
 
     return tuple(interface for interface in available() if interface.name == "wasi")
+
+
+@contextlib.contextmanager
+def _controlled(served: Runtime | Fleet, settings: Mapping[str, str]) -> Iterator[None]:
+    """Listen for ``guesthouse ctl`` meanwhile; not being able to is only worth a warning."""
+    path = settings.get(CONTROL_SOCKET, "pulp.ctl")
+    if not path:
+        yield
+        return
+    try:
+        control = ControlSocket(Path(path), served, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    except OSError as error:
+        log.warning("no control socket", path=path, error=str(error))
+        yield
+        return
+    with control:
+        yield

@@ -1,128 +1,109 @@
-"""One address for several applications: requests go by the longest path prefix (spec/pulp.md 5.8)."""
+"""One address in front of several applications (spec/pulp.md 5.8).
+
+A request goes to the application whose route is the longest prefix of its path; the application sees the
+rest of the path.  Nothing is sent over the network a second time: the request is handed to the
+application's own listener within this process, WebSockets and event streams included.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
 
-from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread, Receive, Scope, Send
-from guesthouse.interfaces.pulp.http.site import Reply, answer, plain
+from guesthouse.interfaces.pulp.http.server import Receive, Scope, Send
+from guesthouse.interfaces.pulp.http.site import Site, answer, plain
 from guesthouse.interfaces.pulp.manifest.host import Route
+from guesthouse.observe import log
 
-if TYPE_CHECKING:
-    import httpx
-
-_HOP_BY_HOP = frozenset(
-    {
-        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
-        b"transfer-encoding", b"upgrade", b"host", b"content-length",
-    }
-)  # fmt: skip
-_OWN = frozenset({b"x-pulp-application", b"x-pulp-application-instance", b"x-forwarded-prefix"})
+APPLICATION = b"x-pulp-application"
+INSTANCE = b"x-pulp-application-instance"
+PREFIX = b"x-forwarded-prefix"
+_OWN = {APPLICATION, INSTANCE, PREFIX}
 
 
-class PrefixGateway:
-    """Listens, and passes requests on to application instances.
+class NotReady(Exception):
+    """The application is not running now."""
+
+
+#: Finds the site of an application's instance: ``None`` when it serves no HTTP; raises `NotReady`.
+Find = Callable[[str, str], Site | None]
+
+
+@dataclass(slots=True)
+class _Sent:
+    """Whether an answer has begun."""
+
+    send: Send
+    begun: bool = False
+
+    async def __call__(self, message: dict[str, Any]) -> None:
+        self.begun = True
+        await self.send(message)
+
+
+class Gateway:
+    """The ASGI application in front of all applications.
 
     Args:
-        routes: in any order.
-        url_of: where an application instance answers now, ``None`` while it does not.
-        threads: the event loop.
-        address: where to listen.
-
-    Raises:
-        OSError: the address cannot be bound.
+        routes: which instance answers below which path.
+        find: finds an instance's own site.
     """
 
-    def __init__(
-        self,
-        routes: Sequence[Route],
-        url_of: Callable[[str, str], str | None],
-        threads: LoopThread,
-        address: tuple[str, int],
-    ) -> None:
-        self._routes = sorted(routes, key=lambda route: -len(route.path))
-        self._url_of = url_of
-        self._threads = threads
-        self._client: httpx.AsyncClient | None = None
-        self._server = HTTPServer(self._serve, threads, address)
+    def __init__(self, routes: Sequence[Route], find: Find) -> None:
+        self._routes = sorted(routes, key=lambda route: len(route.path), reverse=True)
+        self._find = find
 
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return self._server.url
-
-    def close(self) -> None:
-        """Stop listening and let go of all connections."""
-        self._server.close()
-        if self._client is not None:
-            self._threads.run(self._client.aclose(), 5)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request: 404 without a route, 503 while its application is not ready, 502 beyond."""
+        if scope["type"] not in ("http", "websocket"):
+            return
+        route = self.route(scope["path"])
+        if route is None:
+            await _refuse(scope, receive, send, 404, "404 page not found")
+            return
+        try:
+            site = self._find(route.application, route.instance)
+        except NotReady:
+            await _refuse(scope, receive, send, 503, "application not ready")
+            return
+        if site is None:
+            await _refuse(scope, receive, send, 502, "the application serves no HTTP")
+            return
+        sent = _Sent(send)
+        try:
+            await site(forwarded(scope, route), receive, sent)
+        except Exception:
+            log.exception("application failed to answer", application=route.application)
+            if sent.begun:
+                raise
+            await _refuse(scope, receive, send, 502, "the application failed to answer")
 
     def route(self, path: str) -> Route | None:
-        """Return the route for a path: the longest that is the path itself or a directory above it."""
+        """Return the longest route that is a prefix of a path, by whole segments."""
         for route in self._routes:
-            if path == route.path or path.startswith(route.path.rstrip("/") + "/"):
+            if route.path in ("/", path) or path.startswith(route.path + "/"):
                 return route
         return None
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await receive()
-            await send({"type": "websocket.close", "code": 1000})
-            return
-        await answer(send, await self._reply(scope, receive), head=scope["method"] == "HEAD")
 
-    async def _reply(self, scope: Scope, receive: Receive) -> Reply:
-        route = self.route(scope["path"])
-        if route is None:
-            return plain(404, "404 page not found")
-        target = self._url_of(route.application, route.instance)
-        if target is None:
-            return plain(503, "application not ready")
-        return await self._forwarded(route, target, scope, receive)
-
-    async def _forwarded(self, route: Route, target: str, scope: Scope, receive: Receive) -> Reply:
-        import httpx
-
-        if self._client is None:
-            self._client = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(None, connect=5.0))
-        path = scope["raw_path"].decode("latin-1")[len(route.path.rstrip("/")) :] or "/"
-        query = scope["query_string"].decode("latin-1")
-        headers = [
-            (name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP and name not in _OWN
-        ]
-        headers += [
-            (b"x-pulp-application", route.application.encode()),
-            (b"x-pulp-application-instance", route.instance.encode()),
-            (b"x-forwarded-prefix", route.path.encode()),
-        ]
-        request = httpx.Request(
-            scope["method"],
-            f"{target}{path}{'?' + query if query else ''}",
-            headers=headers,
-            content=_incoming(receive),
-        )
-        try:
-            response = await self._client.send(request, stream=True)
-        except httpx.HTTPError:
-            return plain(502, "bad gateway")
-        kept = [(name, value) for name, value in response.headers.raw if name.lower() not in _HOP_BY_HOP]
-        return Reply(response.status_code, kept, _outgoing(response))
+def forwarded(scope: Scope, route: Route) -> Scope:
+    """Return a request as the application sees it: without the prefix, with headers that say so."""
+    prefix = "" if route.path == "/" else route.path
+    path = scope["path"][len(prefix) :] or "/"
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _OWN]
+    headers += [
+        (APPLICATION, route.application.encode()),
+        (INSTANCE, route.instance.encode()),
+        (PREFIX, route.path.encode()),
+    ]
+    return {**scope, "path": path, "raw_path": quote(path).encode(), "headers": headers}
 
 
-async def _incoming(receive: Receive) -> AsyncIterator[bytes]:
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        yield message.get("body", b"")
-        if not message.get("more_body", False):
-            return
-
-
-async def _outgoing(response: httpx.Response) -> AsyncIterator[bytes]:
-    try:
-        async for piece in response.aiter_raw():
-            yield piece
-    finally:
-        await response.aclose()
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    await answer(send, plain(status, text), head=scope["method"] == "HEAD")

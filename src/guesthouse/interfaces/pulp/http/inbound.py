@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,7 +16,7 @@ from guesthouse.interfaces.pulp.extension import Environment, Event, Extension, 
 from guesthouse.interfaces.pulp.http import headers
 from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread, listen_address
 from guesthouse.interfaces.pulp.http.site import REPLY_SECONDS, Reply, Site, plain
-from guesthouse.interfaces.pulp.routes import BadPattern, Pattern, RouteConflict
+from guesthouse.interfaces.pulp.routes import BadPattern, RouteConflict
 from guesthouse.interfaces.pulp.structs import (
     HTTPRequest,
     HTTPRespondStream,
@@ -83,7 +83,7 @@ class HTTPInbound(Extension):
         self._listening: dict[str, tuple[HTTPServer, Site]] = {}
         self._chosen: dict[str, str] = {}
         self._default = ""
-        self._renewing: dict[str, list[tuple[Site, str, Pattern]]] = {}
+        self._renewing: set[str] = set()
 
     def rows(self) -> tuple[HostFunction, ...]:
         """Return the imports."""
@@ -122,21 +122,20 @@ class HTTPInbound(Extension):
         What the new instance does not register again is dropped once it is up.
         """
         with self._lock:
-            again = self._renewing[cell.id] = []
+            self._renewing.add(cell.id)
             chosen = self._chosen.pop(cell.id, None)
+            sites = [site for _, site in self._listening.values()]
         try:
-            yield
+            with ExitStack() as stack:
+                for site in sites:
+                    stack.enter_context(site.renewing(cell.id))
+                yield
         except BaseException:
             if chosen is not None:
                 self._chosen.setdefault(cell.id, chosen)
             raise
         finally:
-            self._renewing.pop(cell.id, None)
-        with self._lock:
-            for _, site in self._listening.values():
-                site.routes.keep(
-                    cell.id, [(method, pattern) for where, method, pattern in again if where is site]
-                )
+            self._renewing.discard(cell.id)
 
     def finalize(self, event_id: int) -> None:
         """Answer a request that its step left open with 500."""
@@ -170,6 +169,13 @@ class HTTPInbound(Extension):
     def url(self) -> str:
         """Where the default listener answers."""
         return self.urls[self._default]
+
+    @property
+    def site(self) -> Site | None:
+        """What answers at the default listener, once it is set up."""
+        with self._lock:
+            found = self._listening.get(self._default)
+            return found[1] if found else None
 
     def site_of(self, cell_id: str) -> Site:
         """Return the site of the address that a cell uses; raises ``OSError`` if it cannot be bound."""
@@ -207,9 +213,6 @@ class HTTPInbound(Extension):
         try:
             site = self.site_of(call.cell.id)
             new = site.routes.register(wanted.method, wanted.path, call.cell.id)
-            if call.cell.id in self._renewing:
-                route = site, wanted.method.strip().upper(), Pattern.parse(wanted.path)
-                self._renewing[call.cell.id].append(route)
         except (OSError, ValueError) as error:
             if isinstance(error, BadPattern | RouteConflict):
                 log.warning("http route refused", cell=call.guest, path=wanted.path, reason=str(error))

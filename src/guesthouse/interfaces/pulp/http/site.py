@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -66,6 +66,14 @@ class Site:
         """Forget everything that a cell registered."""
         for table in (self.routes, self.sockets, self.streams):
             table.drop(lambda owner: owner == cell_id)
+
+    @contextmanager
+    def renewing(self, cell_id: str) -> Iterator[None]:
+        """Keep what a cell registered while it starts anew; see `RouteTable.renewing`."""
+        with ExitStack() as stack:
+            for table in (self.routes, self.sockets, self.streams):
+                stack.enter_context(table.renewing(cell_id))
+            yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection or request: WebSocket upgrades, then event streams, then plain routes."""
