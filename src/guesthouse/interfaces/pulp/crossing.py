@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 class _Gate:
     """Counts the calls inside of one application."""
 
-    __slots__ = ("inside", "runtime")
+    __slots__ = ("inside", "open", "runtime")
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.inside = 0
+        self.inside, self.open = 0, True
 
 
 class Applications:
@@ -60,9 +60,10 @@ class Applications:
             Whether nobody is inside any more.
         """
         with self._changed:
-            gate = self._gates.pop((application, instance), None)
+            gate = self._gates.get((application, instance))
             if gate is None:
                 return True
+            gate.open = False
             return self._changed.wait_for(lambda: gate.inside == 0, wait)
 
     @contextlib.contextmanager
@@ -80,8 +81,10 @@ class Applications:
             _deny(caller, f"{application}/{target}", function, "the caller's manifests declare no such link")
         with self._changed:
             gate = self._gates.get((application, instance))
-            if gate is not None:
+            if gate is not None and gate.open:
                 gate.inside += 1
+            else:
+                gate = None
         if gate is None:
             yield None
             return

@@ -1,0 +1,131 @@
+"""``guesthouse up`` of applications and hosts as processes, directed by ``guesthouse ctl`` (spec/pulp.md 5)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.pulp import folders
+from tests.pulp.test_up import up  # noqa: F401 - a fixture
+
+HTTP = {"capabilities": ["transport.http.inbound"]}
+
+
+def ctl(folder: Path, *words: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "guesthouse.cli", "ctl", *words],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path("src").resolve())},
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_case_08_an_application_runs_and_is_directed_by_its_control_socket(up, tmp_path, build) -> None:  # noqa: F811
+    wasm = tmp_path / "echo.wasm"
+    wasm.write_bytes(build("echo.c").read_bytes())
+    lead = folders.cell(tmp_path, "lead", build("kit.c"), config={"n": 1})
+    web = folders.cell(tmp_path, "web", wasm, **HTTP)
+    many = folders.cell(tmp_path, "many", build("kit.c"))
+    path = folders.application(
+        tmp_path, "shop", [lead, web, many], placements=[{"cell": "many", "instances": 2}]
+    )
+    process = up(path)
+    port = process.wait_for(r'msg="http server started" addr=127\.0\.0\.1:(\d+)')
+    process.wait_for('msg="cell ready" cell=many@2')
+    process.wait_for("control socket listening")
+    assert httpx.get(f"http://127.0.0.1:{port}/echo/word").text == "word"
+    code, out = ctl(tmp_path, "status", "--json")
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads(out)["cells"]}
+    assert list(rows) == ["lead", "web", "many@1", "many@2"]
+    assert {row["state"] for row in rows.values()} == {"ready"}
+    wasm.write_bytes(build("goecho").read_bytes())
+    assert ctl(tmp_path, "reload", "web")[0] == 0
+    assert httpx.get(f"http://127.0.0.1:{port}/echo/word").headers["x-cell"] == "go"
+    wasm.write_bytes(b"\0asm broken")
+    code, out = ctl(tmp_path, "reload", "web")
+    assert code == 125
+    assert "compile wasm" in out
+    assert httpx.get(f"http://127.0.0.1:{port}/echo/word").text == "word"  # it runs on as it was
+    started = time.monotonic()
+    assert ctl(tmp_path, "shutdown_all")[0] == 0
+    assert process.process.wait(20) == 0
+    assert time.monotonic() - started < 10
+    assert 'msg="pulp exit clean"' in process.log.read_text()
+    assert not (tmp_path / "pulp.ctl").exists()
+    files = {str(each.relative_to(tmp_path / "data")) for each in (tmp_path / "data").glob("*")}
+    assert files <= {"apps"}
+
+
+def test_case_09_a_host_serves_its_applications_behind_one_gateway(up, tmp_path, build) -> None:  # noqa: F811
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        own = folders.cell(folder, "web", build("crossing.c"), **HTTP, config={"route": "/*rest"})
+        folders.application(folder, name, [own])
+    path = folders.host(
+        tmp_path,
+        [{"id": "one", "instances": 2}, {"id": "two", "depends_on": ["one"]}],
+        [
+            {"path": "/", "application": "two"},
+            {"path": "/first", "application": "one", "instance": "one-1"},
+            {"path": "/second", "application": "one", "instance": "one-2"},
+        ],
+    )
+    process = up(path)
+    url = process.wait_for(r'msg="gateway started" url=(\S+)')
+    assert httpx.get(f"{url}/x").text == "/x two two-1 /"
+    assert httpx.get(f"{url}/first/x").text == "/x one one-1 /first"
+    assert httpx.get(f"{url}/second/x").text == "/x one one-2 /second"
+    rows = json.loads(ctl(tmp_path, "status", "--json")[1])["cells"]
+    assert [row["name"] for row in rows] == ["one/one-1/web", "one/one-2/web", "two/two-1/web"]
+    assert ctl(tmp_path, "reload", "web")[0] == 125  # three cells are called that
+    assert ctl(tmp_path, "reload", "one/one-2/web")[0] == 0
+    assert httpx.get(f"{url}/second/x").text == "/x one one-2 /second"
+    code, seconds = process.interrupt()
+    assert (code, seconds < 5) == (0, True)
+
+
+@pytest.mark.parametrize("kind", ["application", "host"])
+def test_a_cell_that_fails_ends_the_start_and_says_which(up, tmp_path, build, kind) -> None:  # noqa: F811
+    good = folders.cell(tmp_path, "good", build("kit.c"))
+    bad = folders.cell(tmp_path, "bad", build("kit.c"), config={"init_code": 9}, depends_on=["good"])
+    path = folders.application(tmp_path, "app", [good, bad])
+    if kind == "host":
+        path = folders.host(tmp_path, [{"id": "app", "manifest": "pulp.app.toml"}])
+    process = up(path)
+    assert process.process.wait(60) == 125
+    log = process.log.read_text()
+    assert "cell 'bad' failed, so nothing is started" in log
+    assert re.search(r"pulp_init returned 9", log)
+
+
+def test_manifests_of_different_kinds_do_not_run_together(up, tmp_path, build) -> None:  # noqa: F811
+    own = folders.cell(tmp_path, "kit", build("kit.c"))
+    process = up(folders.application(tmp_path, "app", [own]), own)
+    assert process.process.wait(60) == 125
+    assert "application manifest runs alone" in process.log.read_text()
+
+
+def test_no_control_socket_when_its_name_is_blank_or_taken(up, tmp_path, build) -> None:  # noqa: F811
+    own = folders.cell(tmp_path, "kit", build("kit.c"))
+    process = up(own, PULP_CTL_SOCK="")
+    process.wait_for("serving at")
+    process.interrupt()
+    assert "control socket" not in process.log.read_text()
+    (tmp_path / "pulp.ctl").write_text("taken")
+    process = up(own)
+    process.wait_for('msg="no control socket"')
+    process.wait_for("serving at")
+    assert process.interrupt()[0] == 0
