@@ -27,9 +27,9 @@ def table(keys: Mapping[str, Any]) -> str:
     return "".join(f"{key} = {toml(value)}\n" for key, value in keys.items())
 
 
-def cell(folder: Path, name: str, wasm: Path, **keys: Any) -> Path:
+def cell(folder: Path, name: str, built: Path, **keys: Any) -> Path:
     path = folder / f"{name}.cell.toml"
-    path.write_text(table({"name": name, "version": "1", "wasm": wasm, **keys}))
+    path.write_text(table({"name": name, "version": "1", "wasm": built, **keys}))
     return path
 
 

@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from tests.pulp import folders
+from tests.pulp.conftest import Window
 
 import guesthouse
 from guesthouse.capabilities import capability
 from guesthouse.errors import LoadError, NotFound
+from guesthouse.interfaces.pulp import codec
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.fleet import Fleet, lets_go
 from guesthouse.interfaces.pulp.manifest import ApplicationManifest, HostManifest
@@ -217,6 +219,35 @@ def test_the_gateway_takes_the_longest_prefix_and_strips_it(fleet, shop) -> None
         own = house.member("stock", "stock-1").catalogue.http.url
         assert own.startswith("http://127.0.0.1:")
         assert httpx.get(f"{own}/direct").text.split() == ["/direct"]
+
+
+def test_the_gateway_passes_bodies_queries_and_raw_headers(fleet, shop, build) -> None:
+    house = fleet(
+        shop(routes=[{"path": "/s", "application": "stock"}], store={**HTTP, "wasm": build("http.c")})
+    )
+    with httpx.Client(base_url=house.url) as client:
+        request = codec.decode(client.post("/s/show/1/2?q=3", content=b"body").content)
+        assert (request["path"], request["query"], request["body"]) == ("/show/1/2", {"q": "3"}, b"body")
+        assert client.get("/s/raw").headers.get_list("set-cookie") == ["a=1", "b=2; HttpOnly"]
+        assert client.head("/s/raw").content == b""
+        assert client.get("/s/silent").text == "cell did not respond"
+
+
+def test_websockets_pass_the_gateway(fleet, shop, build) -> None:
+    from websockets.sync.client import connect
+
+    keys = {"capabilities": ["transport.http.inbound", "transport.ws.inbound"], "wasm": build("any.c")}
+    house = fleet(shop(routes=[{"path": "/s", "application": "stock"}], store=keys))
+    window = Window(house.member("stock", "stock-1").runtime.cell("store"))
+    assert window("ws_register", b"/ws/:room")[0] == 0
+    with connect(house.url.replace("http", "ws") + "/s/ws/red") as client:
+        opened = window.events("ws.open")[0]
+        assert opened["path"] == "/ws/red"
+        assert opened["headers"]["X-Pulp-Application"] == "stock"
+        client.send("hello")
+        assert window.events("ws.frame")[0]["payload"] == b"hello"
+        window("ws_send", {"conn_id": opened["conn_id"], "opcode": 1, "payload": b"back"})
+        assert client.recv(10) == "back"
 
 
 def test_the_gateway_tells_what_is_missing(fleet, shop) -> None:

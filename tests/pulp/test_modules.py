@@ -17,6 +17,7 @@ from guesthouse.errors import LoadError
 from guesthouse.interfaces.pulp.cell import Cell
 from guesthouse.interfaces.pulp.manifest import ApplicationManifest
 from guesthouse.interfaces.pulp.modules import IDLE_ENTRIES, ModuleCache, ModuleCacheClosed
+from guesthouse.interfaces.pulp.scopes import ResourceKey, Scope
 from guesthouse.interfaces.pulp.spec import CellSpec
 from guesthouse.interfaces.pulp.surroundings import Surroundings
 from guesthouse.testing.guests import wat
@@ -117,6 +118,20 @@ def test_case_14_two_scopes_of_one_module_are_one_compilation_with_routing_ids_o
         assert one.name == two.name == "kit"
         one.init()
         assert folders.SCRIPT.encode() in one.call("config")
+
+
+def test_case_14_scopes_are_told_apart_and_refuse_what_cannot_be_told() -> None:
+    assert Scope.legacy("echo").routing_id == "echo"
+    assert Scope("a|1:b", "c", "d", "e").routing_id != Scope("a", "b", "c", "d").routing_id
+    assert Scope("a|b", "c", "d", "e").routing_id != Scope("a", "b|c", "d", "e").routing_id
+    assert Scope("ü", "c", "d", "e").routing_id == "pulp-scope/v1/2:ü|1:c|1:d|1:e"
+    assert str(ResourceKey(Scope("a", "b", "c", "d"), "socket", "7")).endswith("|1:d|6:socket|1:7")
+    for names in (("", "b", "c", "d"), ("a", " ", "c", "d"), ("a", "b", "c\0", "d")):
+        with pytest.raises(ValueError, match="it is blank or holds a NUL"):
+            Scope(*names)
+    for name in ("..", "a/b"):
+        with pytest.raises(ValueError, match="cannot name a directory"):
+            Scope("a", "b", name, "d").storage()
 
 
 def test_a_pinned_module_is_compared_whenever_it_is_read(own, build, tmp_path) -> None:

@@ -115,7 +115,7 @@ def test_manifests_of_different_kinds_do_not_run_together(up, tmp_path, build) -
     own = folders.cell(tmp_path, "kit", build("kit.c"))
     process = up(folders.application(tmp_path, "app", [own]), own)
     assert process.process.wait(60) == 125
-    assert "application manifest runs alone" in process.log.read_text()
+    assert "pulp.app manifest runs alone" in process.log.read_text()
 
 
 def test_no_control_socket_when_its_name_is_blank_or_taken(up, tmp_path, build) -> None:  # noqa: F811

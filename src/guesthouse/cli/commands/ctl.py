@@ -14,7 +14,7 @@ _COLUMNS = ("name", "state", "steps", "instances", "restarts", "runaways", "queu
 
 
 def command(
-    op: Literal["status", "reload", "shutdown", "shutdown_all"],
+    op: Literal["status", "reload", "shutdown", "shutdown_all"] = "status",
     cell: str | None = None,
     /,
     *,

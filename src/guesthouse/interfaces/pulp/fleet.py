@@ -13,7 +13,7 @@ from guesthouse.interfaces.pulp.crossing import Applications
 from guesthouse.interfaces.pulp.extension import Environment, Event, Posted
 from guesthouse.interfaces.pulp.http.gateway import Gateway, NotReady
 from guesthouse.interfaces.pulp.http.inbound import DEFAULT_PORT
-from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread
+from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread, listen_address
 from guesthouse.interfaces.pulp.http.site import Site
 from guesthouse.interfaces.pulp.lives import Lives
 from guesthouse.interfaces.pulp.manifest import HostedApplication, HostManifest
@@ -247,16 +247,18 @@ class Fleet:
             return
         settings = self.environment.settings
         cert, key = settings.get("HTTP_CERT"), settings.get("HTTP_KEY")
-        address = settings.get("HTTP_HOST") or "127.0.0.1", int(settings.get("HTTP_PORT") or DEFAULT_PORT)
         try:
+            address = listen_address(
+                f":{settings.get('HTTP_PORT') or DEFAULT_PORT}", settings.get("HTTP_HOST")
+            )
             self._gateway = HTTPServer(
                 Gateway(self.manifest.routes, self._site),
                 self.threads,
                 address,
                 (Path(cert), Path(key)) if cert and key else None,
             )
-        except OSError as error:
-            raise LoadError(f"the gateway cannot listen at {address[0]}:{address[1]}: {error}") from error
+        except (OSError, ValueError) as error:
+            raise LoadError(f"the gateway cannot listen: {error}; set HTTP_PORT to a free port") from error
         log.info("gateway started", url=self._gateway.url, routes=len(self.manifest.routes))
 
     def _site(self, application: str, instance: str) -> Site | None:

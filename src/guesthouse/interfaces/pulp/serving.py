@@ -15,10 +15,10 @@ from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.control import ControlSocket
 from guesthouse.interfaces.pulp.fleet import Fleet
 from guesthouse.interfaces.pulp.manifest import ApplicationManifest, CellManifest, HostManifest
-from guesthouse.interfaces.pulp.manifest.tables import read
 from guesthouse.interfaces.pulp.runtime import Runtime
 from guesthouse.interfaces.pulp.spec import CellSpec
 from guesthouse.interfaces.pulp.surroundings import Neighbour, Surroundings
+from guesthouse.manifest import kind_of
 from guesthouse.observe import log
 from guesthouse.registry import Registry
 
@@ -51,8 +51,8 @@ def serving(host: Any, paths: Sequence[Path]) -> Iterator[Runtime | Fleet]:
 def made(host: Any, paths: Sequence[Path], settings: Mapping[str, str]) -> Runtime | Fleet:
     """Return what runs manifests, not started; arguments and errors as for `serving`."""
     kinds = {path: kind_of(path) for path in paths}
-    if len(paths) > 1 and set(kinds.values()) != {"cell"}:
-        odd = next(path for path, kind in kinds.items() if kind != "cell")
+    if len(paths) > 1 and set(kinds.values()) != {"pulp.cell"}:
+        odd = next(path for path, kind in kinds.items() if kind != "pulp.cell")
         raise ManifestError(
             f"a {kinds[odd]} manifest runs alone; start another host for the others", file=str(odd)
         )
@@ -60,8 +60,8 @@ def made(host: Any, paths: Sequence[Path], settings: Mapping[str, str]) -> Runti
     surroundings = Surroundings(host.engine, _neighbours(), options={"env": forwarded(settings)})
     root = Path(settings.get(STORAGE_ROOT) or "data")
     kind = next(iter(kinds.values()))
-    strict = settings.get(STRICT_LINKS, "0" if kind == "cell" else "1") == "1"
-    if kind == "host":
+    strict = settings.get(STRICT_LINKS, "0" if kind == "pulp.cell" else "1") == "1"
+    if kind == "pulp.host":
         return Fleet(
             HostManifest.load(paths[0]),
             surroundings,
@@ -70,7 +70,7 @@ def made(host: Any, paths: Sequence[Path], settings: Mapping[str, str]) -> Runti
             strict_links=strict,
             registered=registered,
         )
-    together = kind == "application"
+    together = kind == "pulp.app"
     cells = (
         _placed(ApplicationManifest.load(paths[0]))
         if together
@@ -85,21 +85,6 @@ def made(host: Any, paths: Sequence[Path], settings: Mapping[str, str]) -> Runti
         strict_links=strict,
         together=together,
     )
-
-
-def kind_of(path: Path) -> str:
-    """Tell a manifest by its name, or by its keys: ``cell``, ``application`` or ``host``.
-
-    Raises:
-        ManifestError: it cannot be read.
-    """
-    for ending, kind in (("pulp.app.toml", "application"), ("pulp.host.toml", "host")):
-        if path.name.endswith(ending):
-            return kind
-    if path.name.endswith("pulp.cell.toml"):
-        return "cell"
-    keys = read(path).keys()
-    return "host" if "applications" in keys else "application" if "cells" in keys else "cell"
 
 
 def forwarded(settings: Mapping[str, str]) -> dict[str, str]:
