@@ -2,8 +2,8 @@
 
 `intake`, a Pulp cell, takes the text over HTTP. `split`, a Faasm function, puts it into shared state and
 chains four `tally` functions, which count words of it in place. `rank`, an Ark module, ranks the words in
-parallel launches of its own function. `layout`, a WASI program, makes the report. `archive`, a fabric program,
-keeps it in leased blocks, and reads it back when the host has been restarted.
+parallel launches of its own function. `layout`, a WASI program, makes the report. `archive`, a fabric
+program, keeps it in leased blocks, and reads it back when the host has been restarted.
 """
 
 from __future__ import annotations

@@ -9,10 +9,11 @@ from guesthouse.engine import Engine
 from guesthouse.testing import guests
 
 #: What each guest is granted: together they hold the same, since capabilities never grow along a call.
-EVERYTHING = ["faasm.chain", "ark.module_run", "grafos.tasklet"]
+EVERYTHING = ["faasm.chain", "ark.module_run", "grafos.tasklet", "wasix.bus", "wasix.process"]
 #: The entry of each guest under its own name; calls without an entry come to the same.
 ENTRY = {
     "faasm": "_start", "ark": "answer", "pulp": "answer", "grafos": "tasklet_run", "wasi": "_start",
+    "wasix": "_start",
 }  # fmt: skip
 LIMITS = guesthouse.Limits(wall="20s")
 
@@ -38,6 +39,7 @@ def empty(engine, tmp_path):
 
 @pytest.fixture
 def host(empty):
-    for name in ENTRY:
-        load(empty, name)
+    for name, entry in ENTRY.items():
+        # the topics of a cell have to be known, since on the bus they travel as hashes
+        load(empty, name, provides=[entry] if name == "pulp" else [])
     return empty

@@ -37,6 +37,11 @@ class Party:
         (Party("one", consumes=("rank",)), Party("two", provides=("rank",)), "rank", True),
         (Party("one", consumes=("rank",)), Party("two"), "rank", False),
         (Party("one", consumes=("a:two",)), Party("two"), None, False),
+        # opened before it is called: some entry has to be allowed
+        (Party("one", consumes=("two/echo",)), Party("two"), "*", True),
+        (Party("one", consumes=("three/echo",)), Party("two"), "*", False),
+        (Party("one", consumes=("b:two/echo",)), Party("two", "b", provides=("echo",)), "*", True),
+        (Party("one", consumes=("b:two/echo",)), Party("two", "b"), "*", False),
         # across tenants both sides have to agree
         (Party("one"), Party("two", "b"), "echo", False),
         (Party("one"), Party("two", "b", provides=("echo",)), "echo", False),

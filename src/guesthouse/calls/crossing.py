@@ -30,6 +30,9 @@ from guesthouse.errors import (
 TENANT_SEPARATOR = ":"
 #: Stands between a guest's name and one of its entries, for callers that have one name for both.
 ENTRY_SEPARATOR = "/"
+#: Stands for whatever entry will be called, where a guest is opened before it is called; each call is checked
+#: again with its own.
+ANY_ENTRY = "*"
 
 
 class Party(Protocol):
@@ -183,13 +186,18 @@ def allowed(caller: Party, callee: Party, entry: str | None) -> bool:
 
 
 def _provides(party: Party, entry: str | None) -> bool:
+    if entry == ANY_ENTRY:
+        return bool(party.provides)
     return "*" in party.provides or (entry or "") in party.provides
 
 
 def _listed(consumes: tuple[str, ...], callee: Party, entry: str | None, *, foreign: bool) -> bool:
     prefix = f"{callee.tenant}{TENANT_SEPARATOR}" if foreign else ""
     wanted = {f"{prefix}{callee.name}"}
-    if entry:
+    if entry == ANY_ENTRY:
+        start = f"{prefix}{callee.name}{ENTRY_SEPARATOR}"
+        wanted.update(name for name in consumes if name.startswith(start) or name in callee.provides)
+    elif entry:
         wanted.add(f"{prefix}{callee.name}/{entry}")
         if not foreign and entry in callee.provides:
             wanted.add(entry)

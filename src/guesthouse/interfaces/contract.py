@@ -55,6 +55,7 @@ class LoadedGuest(Protocol):
         config: the free-form configuration it was loaded with.
         limits: what each of its calls may use.
         owner: the guest side of the interface that runs it.
+        interface: name of that interface.
         options: further options of ``host.load`` that an interface understands.
         template: what instances are opened from; ``None`` for a module that imports a shared memory,
             which is linked anew for each process.
@@ -69,6 +70,7 @@ class LoadedGuest(Protocol):
     config: Mapping[str, Any]
     limits: Limits
     owner: GuestSide
+    interface: str
     options: Mapping[str, Any]
     template: Template | None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from guesthouse.calls.crossing import NotAllowed
 from guesthouse.engine import Constant
-from guesthouse.errors import DeadlineExceeded, LoadError, NotFound
+from guesthouse.errors import CallError, DeadlineExceeded, LoadError, NotFound
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.cell import Cell
@@ -70,7 +70,11 @@ class Neighbour:
         wall = (chain.deadline - time.monotonic_ns()) / 1e9 if chain.deadline else None
         if wall is not None and wall <= 0:
             raise DeadlineExceeded(guest=self._caller.name)
-        return self._caller.cross(self._callee, args, parent=chain.call, wall=wall).unwrap()
+        result = self._caller.cross(self._callee, args, parent=chain.call, wall=wall)
+        if result.error is not None and not isinstance(result.error, CallError):
+            # It could not be linked, or something of the host broke: to the cell that is a failed call.
+            raise CallError(str(result.error), guest=self._callee.guest.name) from result.error
+        return result.unwrap()
 
 
 class Resident:

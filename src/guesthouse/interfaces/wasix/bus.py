@@ -7,6 +7,8 @@ also takes a waker: a callable that is to be called, from any thread, when somet
 from __future__ import annotations
 
 import enum
+import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
@@ -51,6 +53,14 @@ class BusError(ResourceError):
     def __init__(self, code: BusErrorCode | int, message: str = "") -> None:
         self.code = BusErrorCode(code)
         super().__init__(message or self.code.name.lower().replace("_", " "), resource="bus")
+
+
+_HEX = re.compile(r"[0-9a-f]{32}")
+
+
+def hash_of(topic: str) -> bytes:
+    """Return the 16 bytes that stand for a topic; one that is their lower-case hex stands for itself."""
+    return bytes.fromhex(topic) if _HEX.fullmatch(topic) else hashlib.sha256(topic.encode()).digest()[:16]
 
 
 class BusDataFormat(enum.IntEnum):

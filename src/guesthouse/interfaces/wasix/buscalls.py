@@ -7,8 +7,6 @@ that its own allocator gives.
 
 from __future__ import annotations
 
-import hashlib
-import re
 import struct
 import threading
 from collections.abc import Callable
@@ -28,6 +26,7 @@ from guesthouse.interfaces.wasix.bus import (
     Response,
     SpawnOptions,
     StdioMode,
+    hash_of,
     set_waker,
 )
 from guesthouse.interfaces.wasix.generations import Generation
@@ -37,14 +36,8 @@ from guesthouse.interfaces.wasix.refusal import Refusal
 
 CALL, RESULT, FAULT = 2, 3, 4
 BAD_HANDLE, NO_MEMORY, INVALID_TOPIC, BAD_REQUEST = 8, 15, 9, 12
-_HEX = re.compile(r"[0-9a-f]{32}")
 #: Bytes of an event by generation.
 EVENT = {Generation.G1: 36, Generation.G2: 64, Generation.G3: 64}
-
-
-def hash_of(topic: str) -> bytes:
-    """Return the 16 bytes that stand for a topic."""
-    return bytes.fromhex(topic) if _HEX.fullmatch(topic) else hashlib.sha256(topic.encode()).digest()[:16]
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from guesthouse.interfaces.wasix.bus import (
     BusCalled,
@@ -47,8 +47,9 @@ class Launched(Protocol):
         """Send it a signal."""
 
 
-#: Starts a guest: takes its name, the options, and the bus that is to be its own.
-Launch = Callable[[str, SpawnOptions, "LocalBus"], Launched]
+#: Starts a guest: takes its name, the options, and the bus that is to be its own. A guest that knows nothing
+#: of buses comes as a process already.
+Launch = Callable[[str, SpawnOptions, "LocalBus"], "Launched | BusProcess"]
 
 
 class _Queue:
@@ -277,7 +278,10 @@ class LocalBus:
         if self._launch is None:
             raise BusError(BusErrorCode.FETCH_FAILED, f"nothing on this bus is named {name!r}")
         own = LocalBus(among=self)
-        return LocalProcess(own._queue, self._launch(name, options, own))
+        launched = self._launch(name, options, own)
+        if hasattr(launched, "invoke"):
+            return cast(BusProcess, launched)
+        return LocalProcess(own._queue, launched)
 
     def listen(self) -> LocalListener:
         """Take the calls that are made to this process."""

@@ -8,11 +8,13 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from guesthouse.calls import Call
+from guesthouse.calls import Call, Terms
+from guesthouse.calls.crossing import ANY_ENTRY, NotAllowed
 from guesthouse.errors import CallError, Error
 from guesthouse.interfaces.contract import Command, LoadedGuest
-from guesthouse.interfaces.wasix.bus import BusError, BusErrorCode, SpawnOptions, StdioMode
+from guesthouse.interfaces.wasix.bus import BusError, BusErrorCode, BusProcess, SpawnOptions, StdioMode
 from guesthouse.interfaces.wasix.localbus import Launch, Launched, LocalBus
+from guesthouse.interfaces.wasix.neighbours import Neighbour
 from guesthouse.interfaces.wasix.program import Program
 from guesthouse.observe import log
 
@@ -76,17 +78,27 @@ def launcher(guest: LoadedGuest, call: Call, program: Sequence[Program]) -> Laun
         program: holds the running program once it exists; its streams are what children inherit.
     """
 
-    def launch(name: str, options: SpawnOptions, bus: LocalBus) -> Launched:
+    def launch(name: str, options: SpawnOptions, bus: LocalBus) -> Launched | BusProcess:
+        silent = options.stdin_mode == options.stdout_mode == StdioMode.NULL
         try:
-            guest.callee(name)
+            found = guest.callee(name, ANY_ENTRY if silent else None)
+        except NotAllowed as error:
+            raise BusError(BusErrorCode.ACCESS_DENIED, str(error)) from None
         except CallError as error:
             raise BusError(BusErrorCode.FETCH_FAILED, str(error)) from None
+        program_of_ours = found.guest.interface in {"wasi", "wasix"}
+        if silent and found.guest.interface != "wasix":
+            return Neighbour(guest, call, name, found)
         ours: list[int | None] = []
         theirs: list[int] = []
         streams = [
             _stream(mode, number, name, program[0], ours, theirs)
             for number, mode in enumerate((options.stdin_mode, options.stdout_mode, options.stderr_mode))
         ]
+        if not program_of_ours:
+            neighbour = Neighbour(guest, call, name, found)
+            neighbour.run(ours, streams[0], streams[1], theirs)
+            return neighbour
         command = Command(
             args=options.args,
             stdin=streams[0],
@@ -95,7 +107,11 @@ def launcher(guest: LoadedGuest, call: Call, program: Sequence[Program]) -> Laun
             options={"bus": bus},
         )
         try:
-            child = call.scheduler.submit(name, parent=call, payload=command, linked=True)
+            child = call.scheduler.submit(
+                found.guest.name, parent=call, tenant=found.guest.tenant, payload=command,
+                entry=None if silent else found.entry,
+                capabilities=guest.granted, linked=True, terms=Terms(found.guest),
+            )  # fmt: skip
         except Error as error:
             for end in (*theirs, *(end for end in ours if end is not None)):
                 os.close(end)
