@@ -74,7 +74,7 @@ class Neighbour:
         if result.error is not None and not isinstance(result.error, CallError):
             # It could not be linked, or something of the host broke: to the cell that is a failed call.
             raise CallError(str(result.error), guest=self._callee.guest.name) from result.error
-        return result.unwrap()
+        return bytes(result.unwrap())  # a program's output carries more than its bytes
 
 
 class Resident:
