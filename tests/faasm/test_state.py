@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import threading
 import time
 
@@ -238,3 +239,30 @@ def test_three_guests_on_eight_threads_lose_no_count(tmp_path, backend):
         assert int.from_bytes(store.get(TENANT, b"counter"), "little") == 8 * 6 * 50
         store.flush()
         assert int.from_bytes(store.get(TENANT, b"counter"), "little") == 8 * 6 * 50
+
+
+MANY = wat_to_wasm("""(module
+  (import "env" "__faasm_read_state_offset_ptr" (func $map (param i32 i32 i32 i32) (result i32)))
+  (import "env" "__faasm_read_input" (func $input (param i32 i32) (result i32)))
+  (memory (export "memory") 1 65535) (data (i32.const 16) "many\\00")
+  (func (export "_start") (local $i i32)
+    (drop (call $input (i32.const 0) (i32.const 4)))
+    (loop $more
+      (i32.store8 (call $map (i32.const 16) (i32.const 1000000) (local.get $i) (i32.const 8)) (i32.const 1))
+      (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.load (i32.const 0)))))))""")
+
+
+def test_pointers_are_bounded_and_leave_nothing_behind(host):
+    """Each is an area of the kernel's, of which a process has 65530."""
+
+    def areas() -> int:
+        return pathlib.Path("/proc/self/maps").read_text().count("\n")
+
+    guest = host.load(MANY, name="many", grant=["faasm"], limits=Limits(memory="4GiB", wall=30))
+    assert guest.invoke((1000).to_bytes(4, "little")).error is None
+    before = areas()
+    for _ in range(5):
+        assert guest.invoke((1000).to_bytes(4, "little")).error is None
+        result = guest.invoke((60_000).to_bytes(4, "little"))
+        assert isinstance(result.error, Trap) and "1024 pointers" in str(result.error)
+    assert areas() < before + 100

@@ -14,6 +14,7 @@ from guesthouse.resources.state.values cimport Value
 
 cdef enum:
     WASM_PAGE = 65536
+    MOST_WINDOWS = 1024     # of one instance
 
 # A range of a value that the guest sees.
 cdef struct Window:

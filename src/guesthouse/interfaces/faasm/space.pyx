@@ -37,8 +37,11 @@ cdef class SpaceKeeper(Attachment):
         while space.count:
             space.count -= 1
             window = &space.windows[space.count]
-            # The pool would hand these very pages to the next instance in this slot.
-            pages.unmap_for_certain(self.record.base + window.address, window.mapped)
+            # The pool would hand these very pages to the next instance in this slot. What is replaced is
+            # whole pages of wasm, so that the kernel can join it with its neighbours again.
+            pages.unmap_for_certain(
+                self.record.base + window.address,
+                (window.mapped + WASM_PAGE - 1) & ~<uint64_t> (WASM_PAGE - 1))
             values.release(window.value)
         free(space.windows)
         space.windows = NULL
@@ -165,6 +168,7 @@ cdef int shrink(Record* record, Space* space, uint64_t address) noexcept nogil:
     while i < space.count:
         window = &space.windows[i]
         if window.address >= address:
+            pages.unmapped()
             values.release(window.value)
             space.count -= 1
             window[0] = space.windows[space.count]

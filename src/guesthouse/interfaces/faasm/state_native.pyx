@@ -13,7 +13,7 @@ from guesthouse.engine.core cimport Attachment, Instance, claim_slot
 from guesthouse.engine.record cimport (
     OK, TRAPPED, Record, end, ENDING_MEMORY, interrupted, memory_size, native_t, span, trap, val_t,
 )
-from guesthouse.interfaces.faasm.space cimport Space, Window, extend, lock, space_of, unlock
+from guesthouse.interfaces.faasm.space cimport MOST_WINDOWS, Space, Window, extend, lock, space_of, unlock
 from guesthouse.resources.state cimport arena as pages
 from guesthouse.resources.state cimport operations, values
 from guesthouse.resources.state.locking cimport Actor, unlock_all
@@ -250,6 +250,9 @@ cdef int show_locked(Record* record, Space* space, operations.Place* place, uint
         release(place.value)
         out.u64 = window.address + window.inside
         return OK
+    if space.count == MOST_WINDOWS:
+        release(place.value)
+        return trap(record, b"state: a call can have 1024 pointers into state")
     if space.count == space.room:
         windows = <Window*> realloc(space.windows, (space.room * 2 + 8) * sizeof(Window))
         if windows == NULL:
@@ -273,9 +276,10 @@ cdef int show_locked(Record* record, Space* space, operations.Place* place, uint
     window.mapped = place.length
     window.inside = place.inside
     window.torn = 0
-    space.count += 1                        # noted before it exists, so that it cannot be forgotten
     if pages.map_over(place.arena, place.offset, record.base + address, place.length):
-        return trap(record, b"state: the kernel refused to map the value")
+        release(place.value)
+        return trap(record, b"state: no more pointers can be had on this host")
+    space.count += 1
     out.u64 = window.address + window.inside
     return OK
 

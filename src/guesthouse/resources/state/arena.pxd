@@ -34,9 +34,16 @@ cdef int64_t take(Arena* arena, uint64_t length) noexcept nogil
 # Gives an extent back; its pages are freed at once, so that they read as zeros afterwards.
 cdef void give(Arena* arena, uint64_t offset, uint64_t length) noexcept nogil
 
+cdef enum:
+    MOST_MAPPINGS = 12000   # of the process: the kernel allows it 65530 areas, and each takes up to two
+
 # Maps [offset, offset + length) of the arena over the pages at `where`: 0, or an errno.
-# All three must be multiples of PAGE.
+# All three must be multiples of PAGE.  Each mapping is given back once, by `unmap_for_certain` or
+# `unmapped`.
 cdef int map_over(Arena* arena, uint64_t offset, void* where, uint64_t length) noexcept nogil
+
+# Notes that a mapping is gone, which something else replaced.
+cdef void unmapped() noexcept nogil
 
 # Replaces the pages at `where` by private zero pages: 0, or an errno.
 cdef int unmap(void* where, uint64_t length) noexcept nogil

@@ -6,7 +6,7 @@ a new value as cheap as taking an extent.  Two values never share a page, so a p
 shows bytes of one value only (DESIGN section 3 item 5).
 """
 
-from libc.errno cimport errno
+from libc.errno cimport ENOMEM, errno
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdio cimport fputs, stderr
 from libc.stdlib cimport abort, calloc, free, realloc
@@ -22,6 +22,7 @@ from guesthouse.resources.state.posix cimport (
     PROT_READ,
     PROT_WRITE,
     close,
+    count,
     ftruncate,
     memory_file,
     mmap,
@@ -121,12 +122,27 @@ cdef void give(Arena* arena, uint64_t offset, uint64_t length) noexcept nogil:
     pthread_mutex_unlock(&arena.mutex)
 
 
+cdef uint64_t mappings = 0
+
+
 cdef int map_over(Arena* arena, uint64_t offset, void* where, uint64_t length) noexcept nogil:
-    cdef void* got = mmap(
-        where, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, arena.fd,
-        <long long> offset,
+    cdef void* got
+    cdef int reason
+    if count(&mappings, 1) >= MOST_MAPPINGS:
+        count(&mappings, -1)
+        return ENOMEM
+    got = mmap(
+        where, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, arena.fd, <long long> offset
     )
-    return errno if got == MAP_FAILED else 0
+    if got == MAP_FAILED:
+        reason = errno
+        unmap_for_certain(where, length)    # the kernel may have taken the old pages away before it failed
+        return reason
+    return 0
+
+
+cdef void unmapped() noexcept nogil:
+    count(&mappings, -1)
 
 
 cdef int unmap(void* where, uint64_t length) noexcept nogil:
@@ -141,6 +157,7 @@ cdef void unmap_for_certain(void* where, uint64_t length) noexcept nogil:
     cdef int tries
     for tries in range(100):
         if unmap(where, length) == 0:
+            unmapped()
             return
     # One tenant's bytes would become another one's memory.
     fputs(b"guesthouse: the kernel does not let go of shared pages\n", stderr)
