@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from guesthouse.bench import ark, faasm, fabric, memory, state, threads
+from guesthouse.bench import ark, faasm, fabric, memory, pulp, state, threads
 from guesthouse.bench.measure import Operation, Peer, compare
 from guesthouse.bench.peers import PEERS, installed
 from guesthouse.engine import Engine
@@ -102,6 +102,7 @@ def measure(*, seconds: float = 0.1, batches: int = 7) -> Iterator[Row]:
         yield from _state(seconds, batches)
         yield from _launches(seconds, batches)
         yield from _leases(seconds, batches)
+        yield from _cells(seconds, batches)
         held = {name: memory.in_process(name) for name in peers if name != "raw engine"}
         yield Row("memory per idle instance", "B", held, 20_000, note="physical memory, 1000 instances held")
     finally:
@@ -174,6 +175,35 @@ def _launches(seconds: float, batches: int) -> Iterator[Row]:
         )
     gain = ark.two_workers(batches=batches)
     yield Row("Ark functions of 1 ms, two workers against one", "x", {"guesthouse": gain}, 1.8)
+
+
+def _cells(seconds: float, batches: int) -> Iterator[Row]:
+    with pulp.application(pulp.CALLER, "a", "b", consumes=["b"], call_timeout_ms=600_000) as (runtime, _):
+        cell = runtime.cell("b")
+        runtime.units["b"].stop_stepping(1.0)
+        steps = {"guesthouse": pulp.idle_steps(cell), "bare": pulp.bare_steps(cell)}
+        values = compare(steps, seconds=seconds, batches=batches)
+        bare = values.pop("bare")
+        note = f"write and entry alone take {bare * 1e9:.0f} ns; 1.15 times that is the goal"
+        yield Row("Pulp idle step of an empty cell", "s", values, 1.15 * bare, note=note)
+        runtime.units["b"].run()
+        values = compare({"guesthouse": pulp.sibling_calls(runtime)}, seconds=seconds, batches=batches)
+        yield Row("Pulp call from cell to cell", "s", values, 5e-6)
+    for instances in (1, 2):
+        with pulp.application(pulp.SERVER, "web", capabilities=[pulp.HTTP], instances=instances) as (
+            _,
+            catalogue,
+        ):
+            for connections in (1, 16, 64):
+                rate, tail = pulp.requests(catalogue.http.url, connections, max(seconds * batches, 0.5))
+                title = f"HTTP request to a Pulp cell, {instances} instance(s), {connections} connections"
+                note = (
+                    f"{rate:.0f} requests per second, p99 {tail * 1e3:.1f} ms; the client shares the machine"
+                )
+                yield Row(title, "s", {"guesthouse": 1 / rate}, note=note)
+    spent, held = pulp.many_cells()
+    yield Row(f"Pulp cell, load to first step, {pulp.CELLS} of one module", "s", {"guesthouse": spent})
+    yield Row("... memory of each", "B", {"guesthouse": held})
 
 
 def _leases(seconds: float, batches: int) -> Iterator[Row]:

@@ -1,0 +1,196 @@
+"""Pulp cells: a step, a call to a sibling, a request over HTTP, a thousand cells; what each costs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from guesthouse.bench.memory import resident
+from guesthouse.engine import wat_to_wasm
+from guesthouse.interfaces.pulp.catalogue import Catalogue
+from guesthouse.interfaces.pulp.cell import Cell
+from guesthouse.interfaces.pulp.manifest import CellManifest
+from guesthouse.interfaces.pulp.runtime import Runtime
+from guesthouse.interfaces.pulp.spec import CellSpec
+from guesthouse.interfaces.pulp.structs import HEADER
+from guesthouse.pulp import standalone
+
+#: Lifecycle and allocation of all cells below: a bump allocator that frees the block it gave last.
+COMMON = """
+  (memory (export "memory") 2)
+  (global $top (mut i32) (i32.const 4096))
+  (func $alloc (export "pulp_alloc") (param $n i32) (result i32)
+    global.get $top
+    (i32.add (i32.add (global.get $top) (local.get $n)) (i32.const 15))
+    (global.set $top (i32.and (i32.const -16))))
+  (func (export "pulp_free") (param $at i32) (param i32)
+    (if (i32.lt_u (local.get $at) (global.get $top)) (then (global.set $top (local.get $at)))))
+  (func (export "pulp_shutdown") (result i32) (i32.const 0))"""
+
+#: Returns its arguments; "loop" calls its sibling ``b`` as often as the first four bytes say.
+CALLER = f"""(module
+  (import "pulp" "pulp_call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  {COMMON}
+  (data (i32.const 16) "b") (data (i32.const 32) "echo") (data (i32.const 48) "argument")
+  (func (export "pulp_init") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "pulp_step") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "pulp_on_call") (param $name i32) (param i32) (param $args i32) (param $n i32)
+      (param $out i32) (param $out_n i32) (result i32) (local $turns i32)
+    (if (i32.eq (i32.load8_u (local.get $name)) (i32.const 108)) ;; 'l'
+      (then
+        (local.set $turns (i32.load (local.get $args)))
+        (loop $more
+          (if (call $call (i32.const 16) (i32.const 1) (i32.const 32) (i32.const 4)
+              (i32.const 48) (i32.const 8) (i32.const 64) (i32.const 68)) (then unreachable))
+          (global.set $top (i32.load (i32.const 64))) ;; the response, given back
+          (br_if $more (local.tee $turns (i32.sub (local.get $turns) (i32.const 1))))))
+      (else
+        (i32.store (local.get $out) (call $alloc (local.get $n)))
+        (i32.store (local.get $out_n) (local.get $n))
+        (memory.copy (i32.load (local.get $out)) (local.get $args) (local.get $n))))
+    (i32.const 0)))"""
+
+#: Answers every request with "ok"; the id lies at a fixed place of the event and goes to one of the reply.
+SERVER = f"""(module
+  (import "pulp" "http_register" (func $register (param i32 i32) (result i32)))
+  (import "pulp" "http_respond" (func $respond (param i32 i32) (result i32)))
+  {COMMON}
+  (data (i32.const 16) "\\82\\a6method\\a3GET\\a4path\\a2/x")
+  (data (i32.const 128) "\\84\\a2id\\cf________")
+  (data (i32.const 141) "\\a6status\\ce\\00\\00\\00\\c8\\a7headers\\80\\a4body\\c4\\02ok")
+  (func (export "pulp_init") (param i32 i32) (result i32) (call $register (i32.const 16) (i32.const 20)))
+  (func (export "pulp_step") (param $at i32) (param $n i32) (result i32)
+    (if (i32.le_u (local.get $n) (i32.const 60)) (then (return (i32.const 0))))
+    (i64.store (i32.const 133) (i64.load (i32.add (local.get $at) (i32.const 52))))
+    (call $respond (i32.const 128) (i32.const 43))))"""
+
+HTTP = "transport.http.inbound"
+CELLS = 1000
+
+_CLIENT = """
+import json, selectors, socket, sys, time
+host, port, connections, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+request = b"GET /x HTTP/1.1\\r\\nHost: bench\\r\\n\\r\\n"
+ready, begun, taken = selectors.DefaultSelector(), {}, []
+for _ in range(connections):
+    connection = socket.create_connection((host, port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    ready.register(connection, selectors.EVENT_READ)
+    begun[connection] = time.perf_counter()
+    connection.sendall(request)
+until = time.perf_counter() + seconds
+while time.perf_counter() < until:
+    for key, _ in ready.select(1):
+        connection = key.fileobj
+        if connection.recv(4096).endswith(b"ok"):
+            now = time.perf_counter()
+            taken.append(now - begun[connection])
+            begun[connection] = now
+            connection.sendall(request)
+taken.sort()
+print(json.dumps([len(taken) / seconds, taken[int(len(taken) * 0.99)]]))
+"""
+
+
+@contextlib.contextmanager
+def application(text: str, *names: str, **keys: Any) -> Iterator[tuple[Runtime, Catalogue]]:
+    """Hold a runtime of cells made of one module in the text format.
+
+    Args:
+        text: the module.
+        *names: the cells' names.
+        **keys: keys of their manifests.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        wasm = Path(folder, "cell.wasm")
+        wasm.write_bytes(wat_to_wasm(text))
+        tables = [{"name": name, "version": "1", **keys} for name in names]
+        manifests = [
+            CellManifest.from_table(table, Path(folder, f"{table['name']}.toml")) for table in tables
+        ]
+        catalogue = Catalogue()
+        runtime = Runtime(
+            manifests,
+            catalogue.registry(),
+            standalone(),
+            storage_root=Path(folder),
+            settings={"HTTP_PORT": "0"},
+        )
+        with runtime:
+            yield runtime, catalogue
+
+
+def idle_steps(cell: Cell) -> Callable[[int], float]:
+    """Return what takes the time of `n` idle steps of a cell."""
+
+    def spend(n: int) -> float:
+        step = cell.idle_step
+        begun = time.perf_counter()
+        for number in range(n):
+            step(number, 0)
+        return time.perf_counter() - begun
+
+    return spend
+
+
+def bare_steps(cell: Cell) -> Callable[[int], float]:
+    """Return what takes the time of the same guest code without the cell around it."""
+    instance = cell._body.instance
+    block, envelope = instance.invoke("pulp_alloc", 64), HEADER.pack(0, 0, 0)
+
+    def spend(n: int) -> float:
+        write, invoke = instance.write, instance.invoke
+        begun = time.perf_counter()
+        for _ in range(n):
+            write(block, envelope)
+            invoke("pulp_step", block, 20)
+        return time.perf_counter() - begun
+
+    return spend
+
+
+def sibling_calls(runtime: Runtime) -> Callable[[int], float]:
+    """Return what takes the time of `n` calls from cell ``a`` to cell ``b``."""
+    caller = runtime.cell("a")
+
+    def spend(n: int) -> float:
+        begun = time.perf_counter()
+        caller.call("loop", n.to_bytes(4, "little"), timeout=60)
+        return time.perf_counter() - begun
+
+    return spend
+
+
+def requests(url: str, connections: int, seconds: float) -> tuple[float, float]:
+    """Ask a cell over HTTP from a process of its own; returns requests per second and p99 in seconds."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    command = [sys.executable, "-c", _CLIENT, host, port, str(connections), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60 + 2 * seconds, check=True)
+    rate, tail = json.loads(done.stdout)
+    return float(rate), float(tail)
+
+
+def many_cells() -> tuple[float, float]:
+    """Load :data:`CELLS` cells of one module; returns seconds and bytes of physical memory for each."""
+    wasm = wat_to_wasm(CALLER)
+    surroundings, registry = standalone(), Catalogue().registry()
+    Cell.load(CellSpec("first", wasm), registry, surroundings=surroundings).close()
+    before, begun = resident(), time.perf_counter()
+    cells = [
+        Cell.load(CellSpec(f"c{number}", wasm), registry, surroundings=surroundings)
+        for number in range(CELLS)
+    ]
+    for cell in cells:
+        cell.init()
+        cell.step()
+    spent, held = time.perf_counter() - begun, resident() - before
+    for cell in cells:
+        cell.close()
+    return spent / CELLS, held / CELLS
