@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from guesthouse.resources.state.errors import QuotaExceeded, SizeMismatch
-from guesthouse.resources.state.tiers import ELEMENT_COST
+from guesthouse.resources.state.tiers import ELEMENT_COST, VALUE_COST, first_version
 
 
 @dataclass(slots=True)
@@ -63,11 +63,13 @@ class MemoryTier:
             held = 0 if value is None else len(value.data)
             if held not in (0, size):
                 raise _other_size(tenant, key, held, size)
-            if room.value_bytes - held + size > quota:
+            more = size - held if value is not None else size + VALUE_COST
+            if room.value_bytes + more > quota and more:
                 raise QuotaExceeded(f"more than {quota} bytes of values", tenant=tenant, key=key)
             if value is None or held != size:
-                value = room.values[key] = _Value(bytearray(size), 0 if value is None else value.version)
-                room.value_bytes += size
+                version = first_version() if value is None else value.version
+                value = room.values[key] = _Value(bytearray(size), version)
+                room.value_bytes += more
             for offset, data in runs:
                 value.data[offset : offset + len(data)] = data
             value.version += 1
@@ -78,7 +80,7 @@ class MemoryTier:
         room = self._tenant(tenant)
         with room.lock:
             value, elements = room.values.pop(key, None), room.lists.pop(key, None)
-            room.value_bytes -= len(value.data) if value else 0
+            room.value_bytes -= len(value.data) + VALUE_COST if value else 0
             room.list_bytes -= _cost(elements or ())
             return value is not None or bool(elements)
 

@@ -12,8 +12,8 @@ class Quota:
     Attributes:
         keys: values that the host holds at a time.
         local_bytes: bytes of values that the host holds, each rounded up to whole pages of 4096.
-        global_bytes: bytes of all values in the global tier.
-        list_bytes: bytes of all appended elements, each with 16 bytes of book-keeping.
+        global_bytes: bytes of all values in the global tier, each with 256 bytes of book-keeping.
+        list_bytes: bytes of all appended elements, each with 64 bytes of book-keeping.
     """
 
     keys: int = 100_000

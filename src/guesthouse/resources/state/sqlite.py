@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from guesthouse.resources.state.errors import BackendLost, QuotaExceeded, SizeMismatch
-from guesthouse.resources.state.tiers import ELEMENT_COST
+from guesthouse.resources.state.tiers import ELEMENT_COST, VALUE_COST, first_version
 
 CHUNK = 65536
 
@@ -144,14 +144,14 @@ class SqliteTier:
             if held not in (0, size):
                 raise _other_size(tenant, key, held, size)
             if held != size or row is None:
-                used = _usage(connection, tenant)[1]
-                if used + size - held > quota:
+                more = size - held if row is not None else size + VALUE_COST
+                if _usage(connection, tenant)[1] + more > quota:
                     raise QuotaExceeded(f"more than {quota} bytes of values", tenant=tenant, key=key)
-                _charge(connection, tenant, values=size - held)
+                _charge(connection, tenant, values=more)
                 connection.execute(
-                    "INSERT INTO state_values (tenant, key, size, version) VALUES (?, ?, ?, 0) "
+                    "INSERT INTO state_values (tenant, key, size, version) VALUES (?, ?, ?, ?) "
                     "ON CONFLICT (tenant, key) DO UPDATE SET size = excluded.size",
-                    (tenant, key, size),
+                    (tenant, key, size, first_version()),
                 )
                 row = _value(connection, tenant, key)
                 assert row is not None
@@ -169,7 +169,7 @@ class SqliteTier:
             if row is not None:
                 connection.execute("DELETE FROM state_chunks WHERE value = ?", (row[0],))
                 connection.execute("DELETE FROM state_values WHERE id = ?", (row[0],))
-                _charge(connection, tenant, values=-row[1])
+                _charge(connection, tenant, values=-(row[1] + VALUE_COST))
             return _empty(connection, tenant, key) > 0 or row is not None
 
     def append(self, tenant: str, key: bytes, element: bytes, quota: int) -> None:

@@ -7,6 +7,7 @@ with key ``c`` and tenant ``a`` with key ``b_c`` are different values.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -30,7 +31,8 @@ class GlobalTier(Protocol):
             into: writable bytes; untouched when there is no such value.
 
         Returns:
-            The value's version, a number that grows with every write; ``None`` when there is no value.
+            The value's version, a number above 0 that grows by one with every write; ``None`` when there is
+            no value.
 
         Raises:
             SizeMismatch: the value has another size.
@@ -49,7 +51,8 @@ class GlobalTier(Protocol):
             size: bytes of the whole value.
             runs: ``(offset, bytes)`` in ascending order, not overlapping, inside ``size``. They are
                 consumed once, and only until this returns.
-            quota: bytes that all values of the tenant together may have.
+            quota: bytes that all values of the tenant together may have, each with :data:`VALUE_COST`
+                of book-keeping.
 
         Returns:
             The version that this write made.
@@ -67,7 +70,7 @@ class GlobalTier(Protocol):
 
         Raises:
             QuotaExceeded: the tenant's lists would hold more than ``quota`` bytes, counting each
-                element with 16 bytes of book-keeping.
+                element with :data:`ELEMENT_COST` bytes of book-keeping.
         """
 
     def appended(self, tenant: str, key: bytes, count: int | None) -> list[bytes]:
@@ -86,8 +89,13 @@ class GlobalTier(Protocol):
 #: What opens a global tier, by URL scheme; a cluster registers its own here.
 OPENERS: dict[str, Callable[[str], GlobalTier]] = {}
 
-#: Book-keeping bytes that each element of a list counts for, so that empty elements are bounded too.
-ELEMENT_COST = 16
+#: Book-keeping bytes that each element and each value count for, so that empty ones are bounded, too.
+ELEMENT_COST, VALUE_COST = 64, 256
+
+
+def first_version() -> int:
+    """Return where the versions of a new value start: not where those of a deleted one of its name did."""
+    return secrets.randbits(48)
 
 
 def register_tier(scheme: str, opener: Callable[[str], GlobalTier]) -> None:
