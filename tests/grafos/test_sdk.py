@@ -88,3 +88,13 @@ def test_leased_blocks_are_read_back_after_a_restart(tmp_path, sync):
         assert guest.invoke(b"").code == -2
         assert guest.invoke(text).code == 0
         assert guest.call(b"") == text
+
+
+def test_a_wasi_program_may_lease_as_well():
+    command = guests.build("guests/grafos/command.c")
+    with guesthouse.Host(fabric="mock") as host:
+        granted = host.load(command, name="granted", grant=["grafos.memory"]).run()
+        assert (granted.code, granted.stdout) == (0, b"0 0 0 hello\n")
+        denied = host.load(command, name="denied").run()
+        assert denied.stdout == b"-5 -5 -5 \n"
+        assert "fabricbios_fbmu_v0.fbmu_alloc" in denied.receipt.refusals

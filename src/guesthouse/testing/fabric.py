@@ -19,7 +19,7 @@ import threading
 import weakref
 from typing import Any, Self
 
-from guesthouse.interfaces.grafos.fabric import OPENERS, Fabric, FabricOptions
+from guesthouse.interfaces.grafos.fabric import Fabric, FabricOptions
 from guesthouse.interfaces.grafos.net import Link, Network
 from guesthouse.resources.blocks.pool import Blocks
 from guesthouse.resources.gpu.pool import DeviceInfo, Gpu
@@ -182,9 +182,6 @@ def current_mock() -> MockFabric:
     if fabric is None:
         fabric = _thread.fabric = MockFabric()
     return fabric
-
-
-OPENERS["mock"] = current_mock
 
 
 def reset_mock() -> None:

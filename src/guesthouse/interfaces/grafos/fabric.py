@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -61,8 +62,8 @@ class FabricOptions:
     tenants: Mapping[str, Mapping[str, Size]] = field(default_factory=dict)
 
 
-#: What opens a fabric that is given by a word, such as ``mock``; the test kit adds its own.
-OPENERS: dict[str, Callable[[], Fabric]] = {}
+#: Where a fabric comes from that is given by a word; imported when it is asked for, as it lies above this.
+OPENERS = {"mock": "guesthouse.testing.fabric:current_mock"}
 
 
 def open_fabric(
@@ -72,7 +73,7 @@ def open_fabric(
 
     Args:
         option: a fabric, options, a mapping of options, or a directory to keep blocks and journals in;
-            nothing at all keeps everything in memory.
+            ``"mock"`` for the thread's mock; nothing at all keeps everything in memory.
 
     Raises:
         ResourceError: an option is unknown, or a file cannot be used.
@@ -80,7 +81,9 @@ def open_fabric(
     if isinstance(option, Fabric):
         return option
     if isinstance(option, str) and option in OPENERS:
-        return OPENERS[option]()
+        module, _, function = OPENERS[option].partition(":")
+        opener: Callable[[], Fabric] = getattr(importlib.import_module(module), function)
+        return opener()
     if isinstance(option, str | os.PathLike):
         option = {"directory": option}
     if isinstance(option, Mapping):
