@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 
 import pytest
 
 from guesthouse.resources.blocks.pool import Blocks
 from guesthouse.resources.leases.clock import VirtualClock
 from guesthouse.resources.memory.arena import Memory
+from guesthouse.testing import guests
 
 LIVES = int(os.environ.get("GUESTHOUSE_LEASE_LIVES", "1000000"))
 
@@ -64,3 +66,56 @@ def test_lives_of_block_leases_see_no_foreign_byte(tmp_path_factory: pytest.Temp
         if life % 7 == 0:
             clock.advance(1)
     blocks.close()
+
+
+def test_guests_on_threads_share_leases_that_end_under_their_hands(mock_fabric, guest_host):
+    """Native calls without the GIL against renewals, frees, expiries and new leases of other tenants."""
+    loop = """(module
+      (import "fabricbios_fbmu_v0" "fbmu_write_lease" (func $write (param i64 i64 i32 i32) (result i32)))
+      (import "fabricbios_fbmu_v0" "fbmu_read_lease" (func $read (param i64 i64 i32 i32) (result i32)))
+      (memory (export "memory") 2)
+      (global $torn (mut i32) (i32.const 0))
+      (func (export "use") (param $lease i64) (param $mark i32) (param $n i32) (result i32) (local $at i32)
+        (memory.fill (i32.const 4096) (local.get $mark) (i32.const 4096))
+        (loop $more
+          (drop (call $write (local.get $lease) (i64.const 0) (i32.const 4096) (i32.const 4096)))
+          (if (i32.eqz (call $read (local.get $lease) (i64.const 0) (i32.const 8192) (i32.const 4096)))
+            (then (if (i32.ne (i32.load8_u (i32.const 8192)) (i32.load8_u (i32.const 12287)))
+              (then (global.set $torn (i32.const 1))))))
+          (br_if $more (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (global.get $torn)))"""
+    guest = guest_host.load(guests.wat(loop), name="loop", grant=["grafos"])
+    leases = mock_fabric.memory.leases
+    shared = [leases.grant("default", 4096, 60) for _ in range(3)]
+    stop = threading.Event()
+    torn: list[int] = []
+
+    def use(mark: int) -> None:
+        instance = guest.open(None)
+        instance.start()
+        while not stop.is_set():
+            torn.extend([instance.invoke("use", lease.id, mark, 200) for lease in list(shared)])
+        guest.dismiss(instance, None)
+
+    threads = [threading.Thread(target=use, args=(mark,)) for mark in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for round_number in range(1500):
+        position = round_number % 3
+        old = shared[position]
+        if round_number % 5:
+            leases.renew("default", old.id, 100)
+            leases.free("default", old.id)
+        else:
+            mock_fabric.clock.advance(100_000)
+            shared[:] = [leases.grant("default", 4096, 60) for _ in range(3)]
+        other = leases.grant("other", 4096, 60)
+        assert mock_fabric.memory.read("other", other.id, 0, 4096) == bytes(4096)
+        leases.free("other", other.id)
+        if round_number % 5:
+            shared[position] = leases.grant("default", 4096, 60)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert torn
+    assert not any(torn)

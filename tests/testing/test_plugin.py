@@ -7,7 +7,7 @@ pytest_plugins = ["pytester"]
 TEST = '''
 import pytest
 import guesthouse
-from guesthouse.testing import guests, mock_advance_time_secs, mock_set_fbmu_hello_error
+from guesthouse.testing import guests, inject, mock_advance_time_secs, mock_set_fbmu_hello_error
 
 PROGRAM = """(module
   (import "fabricbios_fbmu_v0" "fbmu_hello" (func $hello (result i32)))
@@ -38,7 +38,7 @@ def test_defaults_are_back(guest, virtual_clock, mock_fabric):
 
 
 def test_faults_in_native_and_in_python_functions(guest, faults):
-    faults.inject("fbmu_hello", code=-6, times=2)
+    inject("fbmu_hello", code=-6, times=2)
     faults.inject("net_hello", error=OSError("unplugged"))
     assert [guest.invoke().code for _ in range(3)] == [-6, -6, 0]
     with pytest.raises(OSError, match="unplugged"):

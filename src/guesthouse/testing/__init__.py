@@ -21,6 +21,9 @@ _HOMES = {
     "mock_set_tasklet_result": "fabric",
     "mock_set_tasklet_submit_error": "fabric",
     "Faults": "faults",
+    "clear_faults": "faults",
+    "current_faults": "faults",
+    "inject": "faults",
     "VirtualClock": "guesthouse.resources.leases.clock",
 }
 

@@ -2,9 +2,8 @@
 
 ::
 
-    faults = Faults()
-    host = guesthouse.Host(engine=faults.engine())
-    faults.inject("fbmu_hello", code=-1, times=2)
+    host = guesthouse.Host(engine=current_faults().engine())
+    inject("fbmu_hello", code=-1, times=2)
 
 The functions are reached through an engine that puts a stand-in before each import when a module is
 linked; a function nobody injects into costs a nanosecond more.
@@ -13,6 +12,7 @@ linked; a function nobody injects into costs a nanosecond more.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -105,6 +105,27 @@ class Faults:
             return code
 
         return stand_in
+
+
+_thread = threading.local()
+
+
+def current_faults() -> Faults:
+    """The faults of this thread: what :func:`inject` works on, and the ``faults`` fixture gives."""
+    faults: Faults | None = getattr(_thread, "faults", None)
+    if faults is None:
+        faults = _thread.faults = Faults()
+    return faults
+
+
+def inject(name: str, **options: Any) -> None:
+    """Inject into the guests of this thread's :func:`current_faults`; see :meth:`Faults.inject`."""
+    current_faults().inject(name, **options)
+
+
+def clear_faults() -> None:
+    """Have every function do its own work again."""
+    current_faults().clear()
 
 
 class _FaultModule(Module):

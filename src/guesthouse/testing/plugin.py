@@ -42,11 +42,11 @@ def mock_fabric() -> Iterator[MockFabric]:
 @pytest.fixture
 def faults() -> Iterator[Faults]:
     """Fault injection; cleared at the end of the test."""
-    from guesthouse.testing.faults import Faults
+    from guesthouse.testing.faults import clear_faults, current_faults
 
-    injected = Faults()
-    yield injected
-    injected.clear()
+    clear_faults()
+    yield current_faults()
+    clear_faults()
 
 
 @pytest.fixture
