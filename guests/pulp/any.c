@@ -7,6 +7,7 @@
 
 PULP_CELL
 
+PULP_IMPORT(log_write) int32_t log_write(uint32_t level, const void *text, uint32_t len);
 PULP_IMPORT(process_run) int32_t process_run(const void *req, uint32_t len);
 PULP_IMPORT(process_result) int32_t process_result(uint32_t id, uint32_t *ptr_out, uint32_t *len_out);
 PULP_IMPORT(process_cancel) int32_t process_cancel(uint32_t id);
@@ -30,7 +31,7 @@ static const struct entry {
 } table[] = {
 #define PLAIN(name) {#name, (void *)name, NOTHING}
 #define GIVES(name) {#name, (void *)name, BLOCK}
-    PLAIN(demo_greet), GIVES(entropy_read),
+    PLAIN(demo_greet), PLAIN(log_write), GIVES(entropy_read),
     PLAIN(http_listen), PLAIN(http_register), PLAIN(http_respond), PLAIN(http_respond_stream),
     GIVES(http_fetch), GIVES(http_fetch_begin), GIVES(http_fetch_read), PLAIN(http_fetch_close),
     PLAIN(ws_register), PLAIN(ws_send), PLAIN(ws_close),

@@ -9,6 +9,7 @@ from guesthouse.interfaces.pulp.extensions.entropy import Entropy
 from guesthouse.interfaces.pulp.extensions.files import Files
 from guesthouse.interfaces.pulp.extensions.greet import Greet
 from guesthouse.interfaces.pulp.extensions.jwt import JWT
+from guesthouse.interfaces.pulp.extensions.logs import Log
 from guesthouse.interfaces.pulp.extensions.mdns import MDNS
 from guesthouse.interfaces.pulp.extensions.probe import HTTPProbe
 from guesthouse.interfaces.pulp.extensions.process import Process
@@ -61,8 +62,8 @@ class Catalogue:
         self.sibling = Sibling()
         self.gated: tuple[Extension, ...] = (
             self.http, self.fetch, WSInbound(self.http), SSE(self.http), WSOutbound(self.threads),
-            UDP(self.threads), Files(), SQLite(), Entropy(), Greet(), JWT(), Process(), PTY(), S3(), Docker(),
-            HTTPProbe(), MinecraftProfile(), ToolAcquire(), Toolchain(), MDNS(),
+            UDP(self.threads), Files(), SQLite(), Entropy(), Greet(), Log(), JWT(), Process(), PTY(),
+            S3(), Docker(), HTTPProbe(), MinecraftProfile(), ToolAcquire(), Toolchain(), MDNS(),
         )  # fmt: skip
 
     @property
