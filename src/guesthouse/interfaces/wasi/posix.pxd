@@ -143,6 +143,8 @@ cdef extern from *:
     ssize_t c_write "write"(int, const void*, size_t) nogil
     ssize_t readv(int, const iovec*, int) nogil
     ssize_t writev(int, const iovec*, int) nogil
+    ssize_t c_pread "pread"(int, void*, size_t, int64_t) nogil
+    ssize_t c_pwrite "pwrite"(int, const void*, size_t, int64_t) nogil
     ssize_t preadv(int, const iovec*, int, int64_t) nogil
     ssize_t pwritev(int, const iovec*, int, int64_t) nogil
     int64_t lseek(int, int64_t, int) nogil
