@@ -325,6 +325,21 @@ cdef int path_symlink(Record* record, val_t* args, void* env) noexcept nogil:
 
 # --- two paths ---------------------------------------------------------------------------------------
 
+cdef int _refuse_link(Desc* base, Path* path) noexcept nogil:
+    # Why a directory gets no second name, with what the kernel finds first.
+    cdef Place place
+    cdef stat_t found
+    cdef int error = find_place(base.fd, path, &place)
+    if error:
+        return error
+    if fstatat(place.fd, place.name, &found, AT_SYMLINK_NOFOLLOW) == 0:
+        error = EEXIST_W
+    else:
+        error = ENOENT_W if path.slash else EPERM_W
+    leave_place(&place)
+    return error
+
+
 cdef int _two(Record* record, uint32_t fd, uint32_t ptr, uint32_t length, uint32_t to_fd, uint32_t to_ptr,
               uint32_t to_length, int moving) noexcept nogil:
     cdef Path path, to_path
@@ -345,11 +360,14 @@ cdef int _two(Record* record, uint32_t fd, uint32_t ptr, uint32_t length, uint32
     if error == SUCCESS and not moving and path.slash:
         error = _status(base, &path, 1, &found)
         if error == SUCCESS:
-            error = EPERM_W         # a directory, and those have one name
+            error = _refuse_link(to_base, &to_path)
     if error == SUCCESS:
         error = find_place(base.fd, &path, &place)
         if error == SUCCESS:
-            error = find_place(to_base.fd, &to_path, &to_place)
+            if not moving:
+                error = _result(fstatat(place.fd, place.name, &found, AT_SYMLINK_NOFOLLOW))     # as the kernel
+            if error == SUCCESS:
+                error = find_place(to_base.fd, &to_path, &to_place)
             if error == SUCCESS:
                 if moving:
                     error = _result(renameat(place.fd, place.name, to_place.fd, to_place.name))

@@ -102,6 +102,17 @@ cdef int open_beneath(int dirfd, const char* path, int flags, int mode, int* err
     return fd
 
 
+cdef int _open_itself(int fd, int flags, int* code) noexcept nogil:
+    # The directory that a walk has come to, with the errors of the kernel.
+    cdef int found = -1
+    if flags & O_CREAT:
+        code[0] = EEXIST if flags & O_EXCL else EISDIR
+    else:
+        found = c_openat(fd, b".", flags)
+        code[0] = 0 if found >= 0 else host_errno()
+    return found
+
+
 cdef int _walk(int dirfd, const char* path, int flags, int mode) noexcept nogil:
     # Keeps one descriptor per level below `dirfd`, so that ".." means the level that was really passed.
     cdef int[MOST_DEPTH] levels
@@ -145,18 +156,20 @@ cdef int _walk(int dirfd, const char* path, int flags, int mode) noexcept nogil:
                 c_close(levels[depth])
                 if final:
                     here = levels[depth - 1] if depth else dirfd
-                    found = c_openat(here, b".", flags & ~(O_CREAT | O_EXCL), mode)
-                    code = 0 if found >= 0 else host_errno()
+                    found = _open_itself(here, flags, &code)
         elif final and not trailing and length == 1 and name[0] == c".":
-            found = c_openat(here, b".", flags & ~(O_CREAT | O_EXCL), mode)
-            code = 0 if found >= 0 else host_errno()
+            found = _open_itself(here, flags, &code)
+        elif final and trailing and flags & O_CREAT:
+            code = EISDIR
         elif length == 1 and name[0] == c".":
             if final:
                 rest[0] = c"."
                 rest[1] = 0
         else:
             size = readlinkat(here, name, target, PATH_SPACE - 1)
-            if size >= 0 and final and not trailing and flags & O_NOFOLLOW:
+            if size >= 0 and final and flags & O_CREAT and flags & O_EXCL:
+                code = EEXIST
+            elif size >= 0 and final and not trailing and flags & O_NOFOLLOW:
                 if flags & O_PATH and not flags & O_DIRECTORY:
                     found = c_openat(here, name, flags, mode)
                     code = 0 if found >= 0 else host_errno()
@@ -182,8 +195,6 @@ cdef int _walk(int dirfd, const char* path, int flags, int mode) noexcept nogil:
             elif final and not trailing:
                 found = c_openat(here, name, flags | O_NOFOLLOW, mode)
                 code = 0 if found >= 0 else host_errno()
-            elif final and flags & O_CREAT:
-                code = EISDIR
             else:
                 if depth == MOST_DEPTH:
                     code = ENAMETOOLONG
