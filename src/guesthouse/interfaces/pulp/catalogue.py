@@ -17,6 +17,7 @@ from guesthouse.interfaces.pulp.extensions.profile import MinecraftProfile
 from guesthouse.interfaces.pulp.extensions.pty import PTY
 from guesthouse.interfaces.pulp.extensions.s3 import S3
 from guesthouse.interfaces.pulp.extensions.sqlite import SQLite
+from guesthouse.interfaces.pulp.extensions.stripe import Stripe
 from guesthouse.interfaces.pulp.extensions.tools import ToolAcquire, Toolchain
 from guesthouse.interfaces.pulp.extensions.udp import UDP
 from guesthouse.interfaces.pulp.extensions.wsout import WSOutbound
@@ -64,6 +65,7 @@ class Catalogue:
             self.http, self.fetch, WSInbound(self.http), SSE(self.http), WSOutbound(self.threads),
             UDP(self.threads), Files(), SQLite(), Entropy(), Greet(), Log(), JWT(), Process(), PTY(),
             S3(), Docker(), HTTPProbe(), MinecraftProfile(), ToolAcquire(), Toolchain(), MDNS(),
+            Stripe(),
         )  # fmt: skip
 
     @property
