@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
+from guesthouse import Limits
 from guesthouse.engine import wat_to_wasm
-from guesthouse.errors import MissingImports, Trap
+from guesthouse.errors import Error, MissingImports, Trap
 from guesthouse.interfaces.faasm.dylink import Shape, shape_of
 from guesthouse.testing import guests
 
@@ -106,3 +107,39 @@ def test_shapes_of_libraries():
     assert shape_of(read(needing)) == Shape(16, 4, 1, ("a", "b.c"))
     old = wat_to_wasm('(module (@custom "dylink" "\\10\\02\\01\\00\\01\\01a"))')
     assert shape_of(read(old)) == Shape(16, 4, 1, ("a",))
+
+
+ODD = [
+    '(module (@custom "dylink.0" "\\01\\04\\00\\00\\00\\00") (func (export "__wasm_call_ctors") (param i32 i64 f64)))',
+    '(module (@custom "dylink.0" "") (func (export "__wasm_call_ctors") (result i32 i32) (i32.const 1) (i32.const 2)))',
+    '(module (@custom "dylink.0" "\\01\\ff\\ff\\ff\\ff\\0f"))',
+    '(module (@custom "dylink.0" "\\01\\05\\00\\1f\\00\\00\\00"))',
+    '(module (@custom "dylink.0" "\\01\\08\\00\\00\\ff\\ff\\ff\\ff\\0f\\00"))',
+    '(module (@custom "dylink.0" "\\02\\05\\01\\03one"))',
+    '(module (@custom "dylink.0" "\\02\\07\\01\\05odd.s"))',
+    '(module (@custom "dylink.0" "") (import "env" "g" (global (mut f64))))',
+    '(module (@custom "dylink.0" "") (import "env" "memory" (memory i64 1)))',
+    '(module (@custom "dylink.0" "") (import "GOT.mem" "x" (global (mut i64))))',
+    '(module (@custom "dylink.0" "") (import "env" "f" (func (param externref))))',
+    '(module (@custom "dylink.0" "") (memory 65536))',
+    '(module (@custom "dylink.0" "") (func $f unreachable) (start $f))',
+    '(module (@custom "dylink.0" "") (import "env" "__wasm_call_ctors" (func $f)) (export "__wasm_call_ctors" (func $f)))',
+]
+
+OPENER = wat_to_wasm("""(module
+  (import "env" "dlopen" (func $open (param i32 i32) (result i32)))
+  (import "env" "dlerror" (func $error (result i32)))
+  (import "env" "__faasm_write_output" (func $output (param i32 i32)))
+  (table (export "__indirect_function_table") 1 100 funcref) (memory (export "memory") 1 100)
+  (global (export "g") f64 (f64.const 0)) (data (i32.const 16) "/lib/odd.so\\00")
+  (func (export "_start") (i32.store (i32.const 0) (call $open (i32.const 16) (i32.const 0)))
+    (drop (call $error)) (call $output (i32.const 0) (i32.const 4))))""")
+
+
+@pytest.mark.parametrize("number", range(len(ODD)))
+def test_odd_libraries_are_refused_or_end_the_call(load, program, number):
+    lib = program.host.service("files").tree("default").root / "lib"
+    (lib / "odd.so").write_bytes(wat_to_wasm(ODD[number]))
+    result = load("opener", OPENER, limits=Limits(memory="16MiB", wall=5)).invoke()
+    assert result.error is None or isinstance(result.error, Error), result.error
+    assert program.call(b"b") == b"from a library"

@@ -249,15 +249,23 @@ def run(Item function not None):
     """Call a function of type ``() -> ()``, from inside a host function or between calls.
 
     Raises:
+        TypeError: it is of another type.
         CallError: it trapped, or the call is over.
         Exception: what a host function raised.
     """
+    cdef void* kind
+    cdef bint plain
     cdef val_t cell
     cdef Instance instance = function.owner
     cdef Record* record = instance.alive()
     cdef int outcome
     if function.extern.kind != EXTERN_FUNC:
         raise TypeError(f"a {function.kind} cannot be called")
+    kind = api.func_type(record.context, &function.extern.of.func)
+    plain = api.functype_params(kind).size == 0 and api.functype_results(kind).size == 0
+    api.functype_delete(kind)
+    if not plain:
+        raise TypeError("the function takes or returns something")
     with nogil:
         outcome = call_func(record, &function.extern.of.func, &cell, 0)
     if outcome != 0:

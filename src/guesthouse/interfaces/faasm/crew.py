@@ -158,7 +158,7 @@ class Crew:
         if pointer is not None:
             top = thread.stack + GUARD + STACK
             set_global(pointer, top - (1 << 32) if top >> 31 else top)
-        if instance.exports("__wasm_init_tls"):
+        if instance.signature("__wasm_init_tls") == ("i", ""):
             # Thread-local storage lies in the guard below the stack, which is larger than any of it.
             instance.invoke("__wasm_init_tls", thread.stack)
 

@@ -114,6 +114,9 @@ class Libraries:
         try:
             module = compile_beside(self._instance, wasm)
             shape = shape_of(module.info)
+            for kind in ("memory", "table"):
+                if len(module.info.items(kind)) > module.info.imported(kind):
+                    raise LoadError(f"it has a {kind} of its own, which a library has not")
             for name in shape.needed:
                 self._open_needed(path, name)
             base = reserve(self._instance, max(shape.memory, 1))
@@ -130,7 +133,10 @@ class Libraries:
         for name in ("__wasm_apply_data_relocs", "__wasm_call_ctors"):
             function = library.companion.export(name)
             if function is not None and function.kind == "function":
-                run(function)
+                try:
+                    run(function)
+                except TypeError as error:
+                    raise LoadError(f"{path}: {name}: {error}") from None
 
     def _open_needed(self, path: str, name: str) -> None:
         beside = posixpath.join(posixpath.dirname(path), name)
