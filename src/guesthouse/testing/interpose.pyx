@@ -52,6 +52,10 @@ cdef class Fault:
         """Answer the next `times` calls (-1: all) with `code`, after `skip` have passed."""
         self.state.code, self.state.times, self.state.skip = code, times, skip
 
+    def reset(self):
+        """Let every call pass, and count from zero."""
+        self.state.times = self.state.skip = self.state.injected = 0
+
     def take(self):
         """For functions that are not native: the code to answer with, or ``None`` to let the call pass."""
         if self.state.times == 0:
