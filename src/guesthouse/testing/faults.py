@@ -66,8 +66,15 @@ class Faults:
             fault.arm(plan.code, plan.times, plan.after)
 
     def clear(self) -> None:
-        """Have every function do its own work again, and count from zero."""
+        """Have every function do its own work again; counts stay."""
         self._plans.clear()
+        for stands in self._stands.values():
+            for fault in stands:
+                fault.arm(0, 0, 0)
+
+    def reset(self) -> None:
+        """Clear, and count from zero."""
+        self.clear()
         for stands in self._stands.values():  # which stay: modules that were linked go through them
             for fault in stands:
                 fault.reset()

@@ -42,11 +42,12 @@ def mock_fabric() -> Iterator[MockFabric]:
 @pytest.fixture
 def faults() -> Iterator[Faults]:
     """Fault injection; cleared at the end of the test."""
-    from guesthouse.testing.faults import clear_faults, current_faults
+    from guesthouse.testing.faults import current_faults
 
-    clear_faults()
-    yield current_faults()
-    clear_faults()
+    injected = current_faults()
+    injected.reset()
+    yield injected
+    injected.clear()
 
 
 @pytest.fixture
