@@ -1,201 +1,132 @@
-"""Capabilities of third parties: hooks, scopes, providers (spec/pulp.md 5.9, acceptance cases 21 and 22)."""
+"""Whose capability a cell gets (spec/pulp.md 5.9, acceptance case 22)."""
 
 from __future__ import annotations
 
-import time
-
 import pytest
-from tests.pulp.conftest import Window
 
-from guesthouse import pulp
-from guesthouse.capabilities import capability, i32
-from guesthouse.errors import LoadError
-from guesthouse.interfaces.pulp import codec
-from guesthouse.interfaces.pulp.catalogue import Catalogue
-from guesthouse.interfaces.pulp.manifest import CellManifest
-from guesthouse.interfaces.pulp.runtime import Runtime
-from guesthouse.registry import Registry
+from guesthouse import Registry, capability, host_function, i32
+from guesthouse.errors import ManifestError
+from guesthouse.interfaces.pulp.providers import ProviderError
+from guesthouse.interfaces.pulp.serving import with_strangers
 
 
-class Recorder(pulp.Extension):
-    """A capability in plain Python that remembers what it was told."""
-
-    name = "demo.recorder"
-
-    def __init__(self) -> None:
-        self.told: list[tuple] = []
-        self.waiting: list[pulp.Event] = []
-
-    def rows(self):
-        return (self.row("record", "ii", self.record, "Remember some text."),)
-
-    def record(self, call, pointer: int, length: int) -> int:
-        self.told.append(("record", call.cell.id, call.instance.read(pointer, length)))
+def greeter(provider: str, seen: list[str], **hooks):
+    @host_function(name="demo_greet", module="pulp")
+    def greet(call, text: bytes) -> i32:
+        """Greet."""
+        seen.append(f"{provider}:{call.cell.name}")
         return 0
 
-    def setup(self, environment) -> None:
-        self.told.append(("setup", environment.storage_root.name))
-
-    def attach(self, cell) -> None:
-        self.told.append(("attach", cell.id))
-
-    def release(self, cell) -> None:
-        self.told.append(("release", cell.id))
-
-    def poll(self):
-        return self.waiting.pop(0) if self.waiting else None
-
-    def finalize(self, event_id: int) -> None:
-        self.told.append(("finalize", event_id))
-
-    def teardown(self) -> None:
-        self.told.append(("teardown",))
+    return capability("demo.greet", greet, provider=provider, **hooks)
 
 
 @pytest.fixture
-def run(tmp_path, build, surroundings):
-    running = []
+def greeting(application, build):
+    """Starts a cell that greets at its initialisation; returns the runtime."""
 
-    def run(registry, *tables):
-        manifests = [
-            CellManifest.from_table(
-                {"version": "1", "wasm": str(build("any.c")), **table}, tmp_path / "m.toml"
-            )
-            for table in tables
-        ]
-        runtime = Runtime(
-            manifests, registry, surroundings, storage_root=tmp_path / "data", settings={"HTTP_PORT": "0"}
+    def start(*others, **keys):
+        table = {"wasm": "greeter.c", "name": "g", "capabilities": ["demo.greet"], **keys}
+        app = application(table, run=False)
+        app.runtime.registry.gated(*others)
+        app.runtime.start()
+        return app.runtime
+
+    return start
+
+
+def pin(provider: str) -> dict:
+    return {"capability_providers": {"demo.greet": provider}}
+
+
+def test_case_22_a_unique_capability_needs_no_pin(greeting, capfd) -> None:
+    greeting(config={"name": "world"})
+    assert "[demo.greet] cell=g" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("provider", ["acme", "zeta", "guesthouse"])
+def test_case_22_duplicates_are_told_apart_by_an_exact_pin(greeting, capfd, provider) -> None:
+    seen: list[str] = []
+    greeting(greeter("acme", seen), greeter("zeta", seen), config={"name": "world"}, **pin(provider))
+    assert seen == ([] if provider == "guesthouse" else [f"{provider}:g"])
+    assert ("[demo.greet]" in capfd.readouterr().out) == (provider == "guesthouse")
+
+
+def test_only_the_provider_that_is_pinned_is_set_up(greeting) -> None:
+    log: list[str] = []
+    acme = greeter("acme", [], setup=lambda _: log.append("acme"), teardown=lambda: log.append("-acme"))
+    zeta = greeter("zeta", [], setup=lambda _: log.append("zeta"))
+    runtime = greeting(acme, zeta, config={"name": "world"}, **pin("acme"))
+    runtime.stop()
+    assert log == ["acme", "-acme"]
+
+
+def test_case_22_duplicates_without_a_pin_fail_and_name_the_choices(greeting) -> None:
+    with pytest.raises(Exception, match=r"which several offer \(guesthouse, acme\).*pin one"):
+        greeting(greeter("acme", []))
+
+
+@pytest.mark.parametrize("keys", [pin("Acme"), pin("acme "), pin("nobody")])
+def test_case_22_a_wrong_pin_fails(greeting, keys) -> None:
+    if keys["capability_providers"]["demo.greet"].strip() == "acme":  # blanks around a name are none of it
+        seen: list[str] = []
+        greeting(greeter("acme", seen), config={"name": "w"}, **keys)
+        assert seen
+        return
+    with pytest.raises(Exception, match=r"unknown provider '\w+'; it is offered by guesthouse, acme"):
+        greeting(greeter("acme", []), **keys)
+
+
+def test_case_22_a_pin_for_what_is_not_declared_fails(greeting) -> None:
+    with pytest.raises(Exception, match="pins a provider for 'storage.sqlite', which it does not declare"):
+        greeting(capability_providers={"storage.sqlite": "guesthouse"})
+
+
+def test_case_22_a_doubled_pin_fails(application) -> None:
+    with pytest.raises(ManifestError, match="pinned more than once"):
+        application(
+            {
+                "wasm": "greeter.c",
+                "capabilities": ["demo.greet"],
+                "capability_providers": {"demo.greet": "acme", "Demo.Greet": "zeta"},
+            }
         )
-        running.append(runtime)
-        runtime.start()
-        return runtime
-
-    yield run
-    for runtime in running:
-        runtime.stop()
 
 
-def until(condition, seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.002)
-
-
-def test_a_capability_takes_part_in_the_life_of_a_runtime(run) -> None:
-    recorder = Recorder()
-    registry = Catalogue().registry().gated(recorder.capability())
-    runtime = run(registry, {"name": "a", "capabilities": ["demo.recorder"]}, {"name": "b"})
-    assert recorder.told == [("setup", "data"), ("attach", "a")]
-    cell = Window(runtime.cell("a"))
-    for number, to in ((7, "a"), (8, "b"), (9, "ghost"), (10, "")):
-        recorder.waiting.append(pulp.Event("demo.event", codec.encode({"n": number}), to, number))
-    assert [event["n"] for event in cell.events("demo.event", 2)] == [7, 10]
-    until(lambda: {told[1] for told in recorder.told if told[0] == "finalize"} == {7, 8, 9, 10})
-    runtime.stop()
-    assert recorder.told[-2:] == [("release", "a"), ("teardown",)]
-
-
-def test_case_21_teardown_of_a_cell_gets_its_routing_id_or_bare_name(run, build, surroundings) -> None:
-    recorder = Recorder()
-    registry = Catalogue().registry().gated(recorder.capability())
-    for cell_id in ("", "pulp-scope/v1/1:a|1:b|1:c|1:d"):
-        spec = pulp.CellSpec("plain", build("any.c"), ("demo.recorder",), cell_id=cell_id)
-        pulp.Cell.load(spec, registry, surroundings=surroundings).close()
-    released = [told[1] for told in recorder.told if told[0] == "release"]
-    assert released == ["plain", "pulp-scope/v1/1:a|1:b|1:c|1:d"]
-
-
-def test_hooks_that_fail_are_logged_and_stop_nobody(run, caplog) -> None:
-    class Broken(Recorder):
-        name = "demo.broken"
-
-        def poll(self):
-            raise ZeroDivisionError
-
-        def finalize(self, event_id: int) -> None:
-            raise ZeroDivisionError
-
-        def release(self, cell) -> None:
-            raise ZeroDivisionError
-
-        def teardown(self) -> None:
-            raise ZeroDivisionError
-
-    registry = Catalogue().registry().gated(Broken().capability())
-    runtime = run(registry, {"name": "a", "capabilities": ["demo.broken"]})
-    runtime.post(pulp.Event("k", b"\1", "a", 5, "demo.broken"))
-    until(lambda: "capability finalize failed" in caplog.text)
-    until(lambda: "capability poll failed" in caplog.text)
-    runtime.stop()
-    assert "capability release failed" in caplog.text
-    assert "capability teardown failed" in caplog.text
-
-
-@pytest.mark.parametrize("hook", ["setup", "attach"])
-def test_hooks_that_refuse_fail_the_start_or_the_cell(run, hook) -> None:
-    class Refusing(Recorder):
-        name = "demo.refusing"
-
-    def refuse(self, _) -> None:
-        raise ValueError("not today")
-
-    setattr(Refusing, hook, refuse)
-    registry = Catalogue().registry().gated(Refusing().capability())
-    with pytest.raises(LoadError, match=r"demo.refusing.*not today"):
-        run(registry, {"name": "a", "capabilities": ["demo.refusing"]})
-
-
-# -- several providers of one name
-
-
-def offering(answer: int, provider: str):
-    def entropy_read(call, a: i32, b: i32, c: i32, d: i32) -> i32:
-        """Answer with a code of its own."""
-        return answer
-
-    return capability("entropy.read", entropy_read, module="pulp", interface="pulp", provider=provider)
-
-
-def code(runtime, name: str) -> int:
-    return Window(runtime.cell(name))("entropy_read", codec.encode({"n": 1}))[0]
-
-
-def registry_of(*offers):
-    registry = Registry()
-    catalogue = Catalogue()
-    registry.always(catalogue.sibling.capability())
-    registry.gated(*(each.capability() for each in catalogue.gated if each.name != "entropy.read"))
-    return registry.gated(*offers)
-
-
-def test_case_22_a_unique_provider_needs_no_pin(run) -> None:
-    runtime = run(registry_of(offering(41, "acme")), {"name": "a", "capabilities": ["entropy.read"]})
-    assert code(runtime, "a") == 41
-
-
-def test_case_22_duplicates_need_a_pin_and_each_cell_gets_its_own(run) -> None:
-    registry = registry_of(offering(41, "acme"), offering(42, "other"))
-    cells = [
-        {"name": name, "capabilities": ["entropy.read"], "capability_providers": {"entropy.read": provider}}
-        for name, provider in (("a", "acme"), ("b", "other"))
+def test_two_of_one_provider_or_of_none_are_refused_when_registered() -> None:
+    registry = Registry().gated(greeter("acme", []))
+    for again in ("acme", ""):
+        with pytest.raises(ValueError, match="registered already"):
+            registry.gated(greeter(again, []))
+    assert [each.provider for each in registry.gated(greeter("zeta", [])).offers("demo.greet")] == [
+        "acme",
+        "zeta",
     ]
-    runtime = run(registry, *cells)
-    assert (code(runtime, "a"), code(runtime, "b")) == (41, 42)
+    assert [each.provider for each in registry.choosing({"demo.greet": "zeta"})] == ["zeta"]
+    with pytest.raises(KeyError):
+        registry.choosing({"demo.greet": "nobody"})
 
 
-@pytest.mark.parametrize(
-    ("pins", "message"),
-    [
-        ({}, r"declares 'entropy.read', which several offer \(acme, other\); pin one"),
-        ({"entropy.read": "nobody"}, r"unknown provider 'nobody'; it is offered by acme, other"),
-        (
-            {"entropy.read": "acme", "demo.greet": "acme"},
-            r"pins a provider for 'demo.greet', which it does not declare",
-        ),
-    ],
-)
-def test_case_22_missing_wrong_or_idle_pins_fail(run, pins, message) -> None:
-    registry = registry_of(offering(41, "acme"), offering(42, "other"))
-    with pytest.raises(LoadError, match=message):
-        run(registry, {"name": "a", "capabilities": ["entropy.read"], "capability_providers": pins})
+def test_installed_packages_bring_new_capabilities_and_rivals(application) -> None:
+    app = application({"wasm": "kit.c"})
+    own = app.catalogue.registry()
+    before = {each.name for each in own}
+    known = Registry().always(capability("pulp", module="pulp", interface="pulp"))
+    known.gated(
+        greeter("acme", []),
+        capability("storage.sqlite", interface="pulp"),  # the table's own row: no provider
+        capability("acme.mail", interface="pulp"),
+        capability("wasi.files", interface="wasi"),
+    )
+    with_strangers(own, known)
+    assert {each.name for each in own} - before == {"acme.mail"}
+    assert [each.provider for each in own.offers("demo.greet")] == ["guesthouse", "acme"]
+    assert len(own.offers("storage.sqlite")) == 1
+
+
+def test_the_error_says_what_is_offered(greeting) -> None:
+    with pytest.raises(Exception) as caught:
+        greeting(**pin("nobody"))
+    cause = caught.value.__cause__ or caught.value
+    found = cause if isinstance(cause, ProviderError) else None
+    assert "it is offered by guesthouse" in str(caught.value)
+    assert found is None or found.known == ("guesthouse",)
