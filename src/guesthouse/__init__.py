@@ -3,10 +3,11 @@
 import importlib
 from types import ModuleType
 
-from guesthouse.calls import Call, Outcome, Receipt, Result
+from guesthouse.calls import Call, CallLimits, Outcome, Receipt, Result
 from guesthouse.capabilities import Capability, capability, f32, f64, host_function, i32, i64, s32, s64
 from guesthouse.errors import (
     CallError,
+    CallRefused,
     Cancelled,
     DeadlineExceeded,
     Error,
@@ -30,11 +31,11 @@ from guesthouse.limits import Limits
 from guesthouse.registry import Registry
 
 __all__ = [
-    "Call", "Capability", "Exit", "Guest", "Host", "Limits", "Outcome", "Receipt", "Registry", "Result",
-    "capability", "f32", "f64", "host_function", "i32", "i64", "s32", "s64",
-    "CallError", "Cancelled", "DeadlineExceeded", "Error", "GuestFailed", "InvalidModule", "LoadError",
-    "ManifestError", "MemoryLimit", "MissingImports", "NotFound", "OutOfFuel", "OutputLimit", "ResourceError",
-    "Trap", "UnknownCapability", "WrongImportType",
+    "Call", "CallLimits", "Capability", "Exit", "Guest", "Host", "Limits", "Outcome", "Receipt", "Registry",
+    "Result", "capability", "f32", "f64", "host_function", "i32", "i64", "s32", "s64",
+    "CallError", "CallRefused", "Cancelled", "DeadlineExceeded", "Error", "GuestFailed", "InvalidModule",
+    "LoadError", "ManifestError", "MemoryLimit", "MissingImports", "NotFound", "OutOfFuel", "OutputLimit",
+    "ResourceError", "Trap", "UnknownCapability", "WrongImportType",
 ]  # fmt: skip
 
 #: Submodules that are imported when they are first mentioned.

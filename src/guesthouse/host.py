@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Self
 
-from guesthouse.calls import Call, Outcome, Result, Scheduler, crossing
+from guesthouse.calls import Call, CallLimits, Outcome, Result, Scheduler, crossing
 from guesthouse.engine import Engine, Module, ModuleInfo, Progress, read, read_file, wat_to_wasm
 from guesthouse.errors import InvalidModule, LoadError, MissingImports, NotFound, ResourceError
 from guesthouse.guest import Guest
@@ -91,6 +91,7 @@ class Host:
         limits: what a call may use where ``load`` says nothing else.
         tenants: limits of whole tenants by name; ``None`` lets any tenant in, under ``limits``.
         workers: threads that run submitted calls; ``None`` for one per processor.
+        calls: bounds of all calls together: depth, fan-out, queues, how long results are kept.
         cache: directory of the compile cache, ``None`` for the user's own, ``False`` for none.
         engine: an engine to share with other hosts of this process.
         instruments: told what happens; more can be added to ``host.instruments`` at any time.
@@ -108,6 +109,7 @@ class Host:
         limits: Limits | None = None,
         tenants: Mapping[str, Limits] | None = None,
         workers: int | None = None,
+        calls: CallLimits | None = None,
         cache: Path | str | bool | None = None,
         engine: Engine | None = None,
         instruments: Iterable[Instrument] = (),
@@ -124,7 +126,7 @@ class Host:
         self.engine = engine or Engine(cache)
         self._owns_engine = engine is None
         self.instruments = Instruments(*instruments)
-        self.scheduler = Scheduler(self, workers=workers, on_end=self._ended)
+        self.scheduler = Scheduler(self, workers, calls, on_end=self._ended)
         self._guests: dict[tuple[str, str], Guest] = {}
         self._resources = resources
         self._services: dict[str, Any] = {}

@@ -234,3 +234,30 @@ def test_waiting_for_oneself_is_1(load):
     guest = load("f", report("chain await", "", "(call $await (i32.const 1))"))
     result = guest.invoke()
     assert result.call_id == 1 and number(result.unwrap()) == 1
+
+
+AWAITS_INPUT = module("input output await", """(func (export "_start")
+  (drop (call $input (i32.const 0) (i32.const 4)))
+  (i32.store (i32.const 0) (call $await (i32.load (i32.const 0))))
+  (call $output (i32.const 0) (i32.const 4)))""")  # fmt: skip
+
+
+def test_calls_of_other_applications_are_unknown(load, host):
+    load("echo", ECHO)
+    awaits = load("awaits", AWAITS_INPUT)
+    foreign = host.submit("echo", b"theirs")
+    assert foreign.result(10).ok
+    assert number(awaits.call(foreign.call.id.to_bytes(4, "little"))) == 1
+
+
+def test_calls_of_the_same_application_can_be_awaited_by_any_of_its_functions(load):
+    load("echo", ECHO)
+    load("awaits", AWAITS_INPUT)
+    guest = load("f", module("output chain await_output", """
+      (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+      (data (i32.const 16) "echo\\00") (data (i32.const 32) "awaits\\00") (func (export "_start")
+      (i32.store (i32.const 64) (call $chain (i32.const 16) (i32.const 0) (i32.const 4)))
+      (i32.store (i32.const 68) (call $chain (i32.const 32) (i32.const 64) (i32.const 4)))
+      (drop (call $await_output (i32.load (i32.const 68)) (i32.const 4) (i32.const 8)))
+      (call $output (i32.load (i32.const 4)) (i32.load (i32.const 8))))"""))  # fmt: skip
+    assert number(guest.call()) == 0

@@ -10,7 +10,7 @@ import pytest
 from tests.faasm.conftest import module
 from tests.faasm.test_edges import ECHO
 
-from guesthouse import Limits
+from guesthouse import CallLimits, Host, Limits
 from guesthouse.errors import CallRefused, Cancelled, DeadlineExceeded, GuestFailed, Trap
 from guesthouse.testing import guests
 
@@ -158,3 +158,10 @@ def test_time_spent_in_the_queue_is_not_the_guests(load, host):
     load("nap", nap, limits=Limits(wall="400ms"))
     futures = [host.submit("nap", b"100") for _ in range(12)]  # 0.6 s on two workers
     assert all(future.result(20).ok for future in futures)
+
+
+def test_bounds_of_all_calls_are_the_hosts(tmp_path):
+    with Host(calls=CallLimits(depth=10), limits=Limits(wall="20s"), cache=tmp_path) as host:
+        host.load(guests.build("guests/faasm/chain_deep.c"), name="chain_deep", grant=["faasm"])
+        assert host.call("chain_deep", b"10") == b"bottom"
+        assert host.invoke("chain_deep", b"11").code == 1
