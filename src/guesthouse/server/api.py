@@ -34,6 +34,8 @@ from guesthouse.server.answers import BadRequest, TooLarge
 
 #: Longest that a long poll is held, in seconds; proxies commonly cut off at 60.
 LONGEST_WAIT = 55.0
+#: Bytes of a body that is too large which are read before it is refused.
+_MOST_DISCARDED = 8 << 20
 
 
 _Value = TypeVar("_Value")
@@ -62,14 +64,25 @@ async def read_body(request: Request, most: int) -> bytes:
     """
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > most:
+        await _discard(request)
         raise TooLarge(f"the body has {declared} bytes, {most} are accepted")
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
         if size > most:
+            await _discard(request)
             raise TooLarge(f"the body has more than {most} bytes")
         parts.append(part)
     return b"".join(parts)
+
+
+async def _discard(request: Request) -> None:
+    """Read on for a while: most clients look for an answer only when they have sent everything."""
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > _MOST_DISCARDED:
+            return
 
 
 def describe(guest: Guest) -> dict[str, Any]:
