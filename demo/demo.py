@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import guesthouse
-from guesthouse.cli.commands.up import wait_for_signal
+from guesthouse.cli.commands.up import catch_signals
 from guesthouse.testing import guests
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -142,8 +142,9 @@ def duration(seconds: float) -> str:
 
 def serve(url: str, file: Path) -> None:
     """Keep serving until interrupted."""
+    wait = catch_signals()
     console.print(f"\nstill serving; try: curl --data-binary @{file} {url}/summary   (ctrl-C ends it)")
-    wait_for_signal()
+    wait()
 
 
 if __name__ == "__main__":

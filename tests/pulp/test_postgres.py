@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +16,14 @@ SQL = "storage.sqlite"
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
+def url():
     pgserver = pytest.importorskip("pgserver", reason="no Postgres server to install here")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    # Not below the tests' own folder: as root the server runs as somebody else, who may not look in there.
+    folder = Path(tempfile.mkdtemp(prefix="guesthouse-postgres-"))
+    server = pgserver.get_server(folder)
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

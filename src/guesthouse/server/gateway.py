@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from guesthouse import native_threads
 from guesthouse.errors import Error
 from guesthouse.host import Host
 from guesthouse.interfaces import available
@@ -80,6 +81,7 @@ class Gateway:
         self.app = self._application(uploads, parse_size(upload_limit), mounts)
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
+        self._native: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: BaseException | None = None
 
@@ -165,6 +167,7 @@ class Gateway:
 
     def _serve_in_thread(self, ready: threading.Event) -> None:
         async def main() -> None:
+            self._native = native_threads.name_this_thread("gh-http-")
             serving = asyncio.ensure_future(self.serve())
             while not serving.done() and not await self._answers():  # noqa: ASYNC110 - nobody tells when it listens
                 await asyncio.sleep(0.01)
@@ -196,6 +199,8 @@ class Gateway:
             loop.call_soon_threadsafe(server.stop)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5.0)
+            if self._native is not None:
+                native_threads.wait_for_end(self._native)
 
     def __enter__(self) -> Self:
         return self.start()

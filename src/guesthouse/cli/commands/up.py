@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -63,14 +63,20 @@ def command(
         for app in ours:
             application.load(host, app)
         granted = None if uploads is None else [name for name in uploads if name]
-        with _cells(host, theirs), Gateway(host, listen, tokens=token, uploads=granted) as gateway:
-            _announce(host, gateway)
-            wait_for_signal()
+        with _cells(host, theirs):
+            wait = catch_signals()  # before anybody can know that it serves
+            with Gateway(host, listen, tokens=token, uploads=granted) as gateway:
+                _announce(host, gateway)
+                wait()
     return 0
 
 
-def wait_for_signal() -> None:
-    """Return when the process is asked to end (SIGINT, SIGTERM)."""
+def catch_signals() -> Callable[[], None]:
+    """Take note of being asked to end (SIGINT, SIGTERM) from now on.
+
+    Returns:
+        What returns once that has happened.
+    """
     asked = threading.Event()
     names: list[str] = []
 
@@ -78,12 +84,15 @@ def wait_for_signal() -> None:
         names.append(signal.Signals(number).name)
         asked.set()
 
+    def wait() -> None:
+        # In pieces: a plain wait() would keep a signal handler from running on some systems.
+        while not asked.wait(0.5):
+            pass
+        log.info("signal received", signal=names[0])
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note)
-    # In pieces: a plain wait() would keep a signal handler from running on some systems.
-    while not asked.wait(0.5):
-        pass
-    log.info("signal received", signal=names[0])
+    return wait
 
 
 def _cells(host: Host, paths: Sequence[Path]) -> AbstractContextManager[object]:
