@@ -66,6 +66,7 @@ class Variants:
         self._shared = any(memory.shared for memory in module.info.memories)
         self.plain = self._form(module, links, metered)
         self._forms: dict[tuple[frozenset[str], bool], Form] = {}
+        self._recent: dict[tuple[int, bool], tuple[frozenset[str], Form]] = {}
 
     def form(self, ceiling: frozenset[str] | None, *, metered: bool) -> Form:
         """Return the form for a call.
@@ -78,7 +79,22 @@ class Variants:
             LoadError: the guest cannot be linked with so few capabilities.
         """
         plain = self.plain
-        granted = self._granted if ceiling is None else self._granted & ceiling
+        if ceiling is None or ceiling is self._granted:
+            if plain.metered or not metered:
+                return plain
+            ceiling = self._granted
+        # Callers keep their set of capabilities for life, so the very set is what is looked for first.
+        known = self._recent.get((id(ceiling), metered))
+        if known is not None and known[0] is ceiling:
+            return known[1]
+        form = self._fitting(self._granted & ceiling, metered)
+        if len(self._recent) >= MOST_FORMS:
+            self._recent.clear()
+        self._recent[id(ceiling), metered] = ceiling, form
+        return form
+
+    def _fitting(self, granted: frozenset[str], metered: bool) -> Form:
+        plain = self.plain
         if (granted == self._granted) and (plain.metered or not metered):
             return plain
         key = granted, metered or plain.metered
