@@ -7,6 +7,11 @@
 
 PULP_CELL
 
+PULP_IMPORT(workers_submit) int32_t workers_submit(const void *req, uint32_t len);
+PULP_IMPORT(workers_submit_fire) int32_t workers_submit_fire(const void *req, uint32_t len);
+PULP_IMPORT(workers_result) int32_t workers_result(uint32_t id, uint32_t *ptr_out, uint32_t *len_out);
+PULP_IMPORT(workers_cancel) int32_t workers_cancel(uint32_t id);
+PULP_IMPORT(workers_pending) int32_t workers_pending(void);
 PULP_IMPORT(log_write) int32_t log_write(uint32_t level, const void *text, uint32_t len);
 PULP_IMPORT(process_run) int32_t process_run(const void *req, uint32_t len);
 PULP_IMPORT(process_result) int32_t process_result(uint32_t id, uint32_t *ptr_out, uint32_t *len_out);
@@ -41,6 +46,8 @@ static const struct entry {
     PLAIN(fs_remove_all), PLAIN(fs_mkdir_all), PLAIN(fs_chmod), GIVES(fs_create_temp), GIVES(fs_mkdir_temp),
     GIVES(jwt_sign), GIVES(jwt_verify),
     GIVES(udp_listen), GIVES(udp_send), PLAIN(udp_close),
+    PLAIN(workers_submit), PLAIN(workers_submit_fire), GIVES(workers_result), PLAIN(workers_cancel),
+    PLAIN(workers_pending),
     PLAIN(process_run), GIVES(process_result), PLAIN(process_cancel), PLAIN(process_pending),
     GIVES(pty_open), PLAIN(pty_write), PLAIN(pty_resize), PLAIN(pty_close), PLAIN(pty_alive),
     GIVES(wsout_dial), PLAIN(wsout_send), PLAIN(wsout_close),

@@ -20,6 +20,7 @@ from guesthouse.interfaces.pulp.extensions.sqlite import SQLite
 from guesthouse.interfaces.pulp.extensions.stripe import Stripe
 from guesthouse.interfaces.pulp.extensions.tools import ToolAcquire, Toolchain
 from guesthouse.interfaces.pulp.extensions.udp import UDP
+from guesthouse.interfaces.pulp.extensions.workers import Workers
 from guesthouse.interfaces.pulp.extensions.wsout import WSOutbound
 from guesthouse.interfaces.pulp.http.inbound import HTTPInbound
 from guesthouse.interfaces.pulp.http.outbound import HTTPOutbound
@@ -63,7 +64,8 @@ class Catalogue:
         self.sibling = Sibling()
         self.gated: tuple[Extension, ...] = (
             self.http, self.fetch, WSInbound(self.http), SSE(self.http), WSOutbound(self.threads),
-            UDP(self.threads), Files(), SQLite(), Entropy(), Greet(), Log(), JWT(), Process(), PTY(),
+            UDP(self.threads), Workers(self.threads),
+            Files(), SQLite(), Entropy(), Greet(), Log(), JWT(), Process(), PTY(),
             S3(), Docker(), HTTPProbe(), MinecraftProfile(), ToolAcquire(), Toolchain(), MDNS(),
             Stripe(),
         )  # fmt: skip
