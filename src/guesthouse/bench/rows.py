@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from guesthouse.bench import ark, faasm, fabric, memory, pulp, state, threads
+from guesthouse.bench import ark, faasm, fabric, gpu, memory, pulp, state, threads
 from guesthouse.bench.measure import Operation, Peer, compare
 from guesthouse.bench.peers import PEERS, installed
 from guesthouse.engine import Engine
+from guesthouse.resources.gpu import probe
 
 #: What the host sets, so that threads which compute in Python do not hold up the others (seconds).
 SWITCH_INTERVAL = 0.0001
@@ -102,6 +103,7 @@ def measure(*, seconds: float = 0.1, batches: int = 7) -> Iterator[Row]:
         yield from _state(seconds, batches)
         yield from _launches(seconds, batches)
         yield from _leases(seconds, batches)
+        yield from _sessions(seconds, batches)
         yield from _cells(seconds, batches)
         held = {name: memory.in_process(name) for name in peers if name != "raw engine"}
         yield Row("memory per idle instance", "B", held, 20_000, note="physical memory, 1000 instances held")
@@ -204,6 +206,24 @@ def _cells(seconds: float, batches: int) -> Iterator[Row]:
     spent, held = pulp.many_cells()
     yield Row(f"Pulp cell, load to first step, {pulp.CELLS} of one module", "s", {"guesthouse": spent})
     yield Row("... memory of each", "B", {"guesthouse": held})
+
+
+def _sessions(seconds: float, batches: int) -> Iterator[Row]:
+    """GPU sessions, beside the bare driver where there is one."""
+    for device in probe.devices("auto")[:1]:
+        with gpu.session(device) as held:
+            mine = gpu.ours(held)
+            bare = gpu.plain() if device.backend == "cuda" else {}
+            for operation, title in (
+                ("write", "GPU session, copy 8 MiB to the device"),
+                ("read", "... back"),
+                ("launch", "... launch a kernel and wait"),
+            ):
+                peers = {"guesthouse": mine[operation]}
+                if bare:
+                    peers["cuda-bindings"] = bare[operation]
+                note = f"{device.backend}: {device.name}"
+                yield Row(title, "s", compare(peers, seconds=seconds, batches=batches), note=note)
 
 
 def _leases(seconds: float, batches: int) -> Iterator[Row]:

@@ -33,6 +33,9 @@ def command(
     state: Annotated[
         str | None, Parameter(help="Where state is kept: memory://, sqlite:///PATH, nats://….")
     ] = None,
+    fabric: Annotated[
+        str | None, Parameter(help="Directory that leased blocks and the journals of leases are kept in.")
+    ] = None,
     uploads: Annotated[
         Sequence[str] | None,
         options.repeatable("Accept uploads, granting at most this capability ('' for none)"),
@@ -59,6 +62,8 @@ def command(
     ours = [manifest.load(path) for path, kind in kinds.items() if kind == "guesthouse"]
     theirs = [path for path, kind in kinds.items() if kind != "guesthouse"]
     resources: dict[str, Any] = {"state": state} if state else {}
+    if fabric:
+        resources["fabric"] = fabric
     with Host(workers=workers, **resources) as host:
         for app in ours:
             application.load(host, app)

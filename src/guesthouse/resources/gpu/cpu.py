@@ -58,7 +58,7 @@ class CpuDevice:
     def read(self, address: int, into: memoryview) -> None:
         """Copy from the device after earlier launches."""
         self.sync()
-        into[:] = self._store.view(address, len(into)).tobytes()
+        into[:] = self._store.view(address, len(into)).data
 
     def load(self, image: bytes) -> int:
         """Translate PTX, or look up the kernels that a list names."""

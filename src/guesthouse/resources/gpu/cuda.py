@@ -66,7 +66,7 @@ class CudaDevice:
     def __init__(self, number: int) -> None:
         call(driver.cuInit, 0)
         device = call(driver.cuDeviceGet, number)
-        self._context = _create_context(device)
+        self._context = create_context(device)
         self._stream = call(driver.cuStreamCreate, driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self._modules: dict[int, Any] = {}
         self._count = 0
@@ -153,7 +153,7 @@ class CudaDevice:
         return address
 
 
-def _create_context(device: Any) -> Any:
+def create_context(device: Any) -> Any:
     """Make a context; newer bindings take parameters first."""
     flags = driver.CUctx_flags.CU_CTX_SCHED_BLOCKING_SYNC
     try:

@@ -121,7 +121,7 @@ class Process:
             size = min(wire.STAGING, length - at)
             self.request("read", [address + at, size], check)
             pieces.append(self._staging[:size])
-            self._staging[:size] = bytes(size)
+            self._staging[:size] = wire.ZEROS[:size]
         return b"".join(pieces)
 
     def _kill(self) -> None:

@@ -13,6 +13,8 @@ import msgspec
 
 #: Bytes that one copy moves at a time.
 STAGING: Final = 8 << 20
+#: What staging is cleared with.
+ZEROS: Final = memoryview(bytes(STAGING))
 _LENGTH = struct.Struct("<I")
 #: Seconds between two looks at whether the caller still wants the answer.
 _SLICE: Final = 0.01

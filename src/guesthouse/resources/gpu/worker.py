@@ -78,7 +78,7 @@ def serve(link: socket.socket, device: Device, staging: memoryview) -> None:
         operation, args = wire.receive(link)
         outcome = answer(device, staging, operation, args)
         if operation == "write":  # no guest bytes stay behind; before the host may use it again
-            staging[: args[1]] = bytes(args[1])
+            staging[: args[1]] = wire.ZEROS[: args[1]]
         wire.send(link, outcome)
 
 
