@@ -88,9 +88,15 @@ def _one(instance: Instance, match: re.Match[bytes], arguments: Arguments) -> by
         return (spec + b"s") % (text if exact is None else text[:exact])
     digits = b"" if exact is None else b".%d" % exact
     if conversion in b"diuoxX":
-        number = arguments.integer(modifier, conversion in b"di")
-        return (spec + digits + (b"d" if conversion == b"u" else conversion)) % number
-    return (spec + digits + conversion) % arguments.take("d", 8)
+        whole = arguments.integer(modifier, conversion in b"di")
+        return (spec + digits + (b"d" if conversion == b"u" else conversion)) % whole
+    number = arguments.take("d", 8)
+    if conversion in b"aA":
+        text = number.hex().encode()
+        return (b"%" + flags.replace(b"0", b"") + b"%ds" % wide) % (
+            text if conversion == b"a" else text.upper()
+        )
+    return (spec + digits + conversion) % number
 
 
 def puts(call: Call, text: int) -> int:
