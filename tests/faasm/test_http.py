@@ -303,3 +303,16 @@ def test_the_zygote_of_an_uploaded_function_runs_once_and_for_all(client, upload
     refused = client.put("/f/demo/zygote_fails", content=guests.load("guests/faasm/zygote_fails.c"))
     assert refused.status_code >= 400
     assert "zygote returned 3" in refused.text
+
+
+def test_a_flush_drops_local_copies_and_keeps_what_is_global(client, upload, host):
+    assert client.put("/s/demo/key", content=b"pushed").status_code == 200
+    with host.service("state").session("demo", 1) as session:
+        session.write(b"unpushed", b"only here")
+    answer = planner(client, "FLUSH_EXECUTORS", {})
+    assert (answer.status_code, answer.text) == (200, "Flushed executors")
+    assert client.get("/s/demo/key").content == b"pushed"
+    assert client.get("/s/demo/unpushed").status_code == 404
+    upload("echo")
+    upload("echo")  # the same module again is as good as a new one
+    assert planner(client, 10, batch("echo", b"x"), wait="20s").json()["finished"] is True
