@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 
 import pytest
 from tests.ark.driving import wasm
@@ -112,6 +114,40 @@ def test_a_failed_run_says_why(modules):
     assert run.function == "loop"
     assert "cancelled" in run.cause
     assert modules.metrics()["failed"] == {"cancelled": 1}
+
+
+def test_records_do_not_keep_a_module_that_was_replaced(modules):
+    former = weakref.ref(modules.host.guest("worker"))
+    modules.host.call("worker", b"abc", entry="own")
+    modules.register_module("worker", wasm("order"))
+    gc.collect()
+    assert former() is None
+    assert [run.function for run in modules.requests()] == ["upper"]
+
+
+#: Launches its own function with 64 MiB and with one byte more; returns the second code, or 99.
+LARGE = """(module
+  (import "ark-module-run-v0" "module_run__create_function"
+    (func $create (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "ark-module-run-v0" "module_run__blocking_launch"
+    (func $launch (param i64 i32 i32 i32) (result i32)))
+  (import "ark-module-run-v0" "module_run__retrieve" (func $retrieve (param i64 i32 i32) (result i32)))
+  (memory (export "memory") 1030) (data (i32.const 16) "size")
+  (func (export "size") (param i32 i32) (result i32)
+    (if (result i32) (i32.eq (local.get 1) (i32.const 67108864)) (then (i32.const 0)) (else (i32.const 8))))
+  (func (export "run") (param i32 i32) (result i32)
+    (if (call $create (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 16) (i32.const 4) (i32.const 32))
+      (then (return (i32.const 99))))
+    (if (call $launch (i64.load (i32.const 32)) (i32.const 0) (i32.const 67108864) (i32.const 40))
+      (then (return (i32.const 99))))
+    (if (call $retrieve (i64.load (i32.const 40)) (i32.const 0) (i32.const 0))
+      (then (return (i32.const 99))))
+    (call $launch (i64.load (i32.const 32)) (i32.const 0) (i32.const 67108865) (i32.const 40))))"""
+
+
+def test_64_mib_of_input_are_taken_and_one_byte_more_is_not(modules):
+    large = modules.register_module("large", guesthouse.testing.guests.wat(LARGE))
+    assert large.invoke(entry="run").code == 5
 
 
 def test_every_import_of_the_table_is_reachable_from_the_sdk():

@@ -30,15 +30,22 @@ class Function:
     Attributes:
         version: the loaded guest.
         name: the guest's name.
+        facts: tenant, module, function and digest, for records that outlive the guest.
         place: what every call of it has: its place below the caller, and no more than the caller may
             (6.4, 6.5).
     """
 
-    __slots__ = ("name", "place", "version")
+    __slots__ = ("facts", "name", "place", "version")
 
     def __init__(self, state: RunState, found: Callee) -> None:
         self.version, entry = found
         self.name: str = self.version.name
+        self.facts: tuple[str, str, str, str] = (
+            self.version.tenant,
+            self.name,
+            entry or "",
+            self.version.info.sha256,
+        )
         self.place: dict[str, Any] = {
             "tenant": self.version.tenant,
             "entry": entry,
@@ -68,13 +75,13 @@ class Run:
     """
 
     __slots__ = (
-        "_function", "caller", "cause", "code", "depth", "fuel", "panic", "queued_s", "request", "started",
+        "_facts", "caller", "cause", "code", "depth", "fuel", "panic", "queued_s", "request", "started",
         "wall_s",
     )  # fmt: skip
 
     def __init__(self, request: int, caller: int, function: Function, depth: int) -> None:
         self.request, self.caller, self.depth = request, caller, depth
-        self._function = function
+        self._facts = function.facts
         self.code: int | None = None
         self.cause: str | None = None
         self.panic: str | None = None
@@ -85,22 +92,22 @@ class Run:
     @property
     def tenant(self) -> str:
         """Whose module runs."""
-        return str(self._function.version.tenant)
+        return self._facts[0]
 
     @property
     def module(self) -> str:
         """Name of the module."""
-        return self._function.name
+        return self._facts[1]
 
     @property
     def function(self) -> str:
         """Name of the function; empty for the guest's own entry."""
-        return self._function.place["entry"] or ""
+        return self._facts[2]
 
     @property
     def sha256(self) -> str:
         """Digest of the module version that runs."""
-        return str(self._function.version.info.sha256)
+        return self._facts[3]
 
     @property
     def state(self) -> str:

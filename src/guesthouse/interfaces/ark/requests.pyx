@@ -315,11 +315,6 @@ cdef class Requests(Attachment):
         store_int(&request.slot.state, ABANDONED)
         self.live.pop(request.slot.handle, None)
 
-    def unretrieved(self) -> list:
-        """The unretrieved requests, oldest first."""
-        cdef Request request
-        return [request for request in self.live.values() if load_int(&request.slot.state) != RETRIEVED]
-
     def close(self) -> list:
         """Abandon every request and free the outputs; return those that were still running."""
         cdef Request request
