@@ -5,7 +5,7 @@
 The application is two Pulp cells, `desk` in C and `words` in Go: `desk` takes the file over HTTP and calls
 `words` for the part it does not do itself. Without HTTP, the host then calls `words`, a Faasm function that
 keeps a count in state which all its instances share, and a WASI program that opens the same file in a folder
-it was given.
+it was given. In the end the text goes through guests of five interfaces that call one another (`report.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
+import report
 from rich.console import Console
 from rich.table import Table
 
@@ -47,7 +48,9 @@ def main() -> int:
         console.print(costs(rows))
         if options.serve:
             serve(url, options.file)
-    return 0
+            return 0
+    console.rule("the same text through guests of five interfaces")
+    return report.main([str(options.file)])
 
 
 def arguments() -> argparse.Namespace:

@@ -39,6 +39,8 @@ def test_a_file_goes_through_c_and_go_and_comes_back_counted(tmp_path):
     assert "you are visitor 2" in done.stdout
     assert f"3       {len(file.read_text())} /data/text.txt" in done.stdout
     assert "what the calls cost" in done.stdout
+    assert "1. guests                     3" in done.stdout  # the report of the tour through five interfaces
+    assert "read back after a restart: the same" in done.stdout
 
 
 def test_a_missing_file_is_named(tmp_path):
