@@ -266,3 +266,12 @@ def test_pointers_are_bounded_and_leave_nothing_behind(host):
         result = guest.invoke((60_000).to_bytes(4, "little"))
         assert isinstance(result.error, Trap) and "1024 pointers" in str(result.error)
     assert areas() < before + 100
+
+
+@pytest.mark.parametrize(
+    "how", [b"a", b"u", b"l"], ids=["awaited with the lock held", "unlocked first", "child locks"]
+)
+def test_a_lock_that_is_held_over_a_child(c, how):
+    guest = c("state_lock_chain", limits=Limits(wall=10))
+    for _ in range(5):
+        assert guest.invoke(how).unwrap() == b""

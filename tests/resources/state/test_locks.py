@@ -108,11 +108,36 @@ def test_two_readers_that_both_write_do_not_wait_for_one_another(store: StateSto
     assert one.read(b"k") == b"22222222"
 
 
-def test_a_child_works_under_its_parents_lock(store: StateStore) -> None:
-    parent, child = store.session("t", 1), store.session("t", 7, ancestors=(5, 1))
+def test_a_call_works_under_the_lock_of_one_that_waits_for_it(store: StateStore) -> None:
+    parent, child = store.session("t", 1), store.session("t", 7, awaited_by=(5, 1))
     parent.lock(b"k", write=True)
     child.write(b"k", b"by child")
     assert child.read(b"k") == b"by child"
+    with pytest.raises(Deadlock):
+        child.lock(b"k", write=False)
+    other = store.session("t", 8)
+    waiting = started(lambda: other.lock(b"k", write=True))
+    assert waits(waiting)
+    parent.end()
+    waiting.join(5)
+    assert not waiting.is_alive()
+
+
+def test_circles_through_calls_that_wait_are_found(store: StateStore) -> None:
+    parent, child, third = (
+        store.session("t", 1),
+        store.session("t", 7, awaited_by=(1,)),
+        store.session("t", 3),
+    )
+    parent.lock(b"k", write=True)
+    third.lock(b"l", write=True)
+    waiting = started(lambda: third.lock(b"k", write=True))
+    assert waits(waiting)
+    with pytest.raises(Deadlock):  # it would wait for the third, that for the parent, that for the child
+        child.lock(b"l", write=True)
+    parent.end()
+    waiting.join(5)
+    assert not waiting.is_alive()
 
 
 def test_crossed_operations_go_on(store: StateStore) -> None:

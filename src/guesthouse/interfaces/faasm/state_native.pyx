@@ -59,19 +59,46 @@ def bind(Instance instance not None, store):
     instance.attach(SLOT, StateUse(store))
 
 
-cdef int stop(void* record) noexcept nogil:
-    return interrupted(<Record*> record)
+cdef int stop(void* argument) noexcept nogil:
+    cdef Record* record = <Record*> argument
+    cdef Use* use = <Use*> record.slots[SLOT]
+    if interrupted(record):
+        return 1
+    if use.actor.waiters != NULL:
+        look_who_waits(record, use)
+    return 0
+
+
+cdef void look_who_waits(Record* record, Use* use) noexcept with gil:
+    """Notes which of the calls above this one wait for it just now."""
+    cdef size_t found = 0
+    try:
+        call = (<Instance> record.owner).call
+        parent = call.parent
+        while parent is not None:
+            each = parent.awaits
+            while each is not None and each is not call:
+                each = each.awaits
+            if each is call:
+                use.actor.waiters[found] = parent.id
+                found += 1
+            parent = parent.parent
+        use.actor.waiter_count = found
+    except BaseException:
+        use.actor.waiter_count = 0          # then it waits until its deadline at worst
 
 
 cdef Actor* open_session(Record* record, Use* use) noexcept with gil:
     cdef StateUse keeper = <StateUse> use.keeper
     try:
         call = (<Instance> record.owner).call
-        ancestors, parent = [], call.parent
+        above, parent = [], call.parent
         while parent is not None:
-            ancestors.append(parent.id)
+            above.append(parent.id)
             parent = parent.parent
-        keeper.session = keeper.store.session(call.tenant, call.id, ancestors)
+        # Room for all of them; who waits is found out when that matters.
+        keeper.session = keeper.store.session(call.tenant, call.id, above)
+        keeper.session.actor.waiter_count = 0
         keeper.session.actor.stop = stop
         keeper.session.actor.stop_argument = record
         use.actor = &keeper.session.actor

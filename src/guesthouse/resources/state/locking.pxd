@@ -3,8 +3,8 @@
 
 A value has two kinds of exclusion.  *Operations* (read, write, push) exclude one another for as long
 as they run.  *Explicit locks* are taken by a call and kept until it unlocks or ends; operations of
-other calls wait for them, those of the holder (and of the calls that it started) never do, and a wait
-that could never end is recognised from the wait-for graph (faasm.md 4.6).
+other calls wait for them, those of the holder never do, and a wait that could never end is recognised
+from the wait-for graph, in which a call waits for locks and for the calls it awaits (faasm.md 4.6).
 """
 
 from libc.stdint cimport uint64_t
@@ -17,15 +17,15 @@ cdef enum:
     WRITING = 1             # alone
     PUSHING = 2             # with readers, without another pusher
 
-# True when whoever waits has to stop waiting; asked every 10 ms.
+# True when whoever waits has to stop waiting; asked before a wait for a lock, and every 10 ms.
 ctypedef int (*stop_t)(void* argument) noexcept nogil
 
 # Who acts: one per instance that uses state, or per thread of it.
 cdef struct Actor:
     Tenant* tenant
     uint64_t owner          # the call
-    uint64_t* ancestors     # the calls that it descends from
-    size_t ancestor_count
+    uint64_t* waiters       # calls that wait for this one, directly or not; `stop` keeps it up to date
+    size_t waiter_count
     int above_locks         # the host itself: never waits for explicit locks
     void* link              # the `transfer.Link` that speaks to the global tier for it, borrowed
     stop_t stop

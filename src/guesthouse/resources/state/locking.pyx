@@ -34,10 +34,11 @@ pthread_mutex_init(&graph, NULL)
 cdef Actor* waiting = NULL
 
 
-cdef int is_ancestor(Actor* actor, uint64_t owner) noexcept nogil:
+cdef int waits_for(Actor* actor, uint64_t owner) noexcept nogil:
+    # Does the call `owner` wait for the actor's call to end?
     cdef size_t i
-    for i in range(actor.ancestor_count):
-        if actor.ancestors[i] == owner:
+    for i in range(actor.waiter_count):
+        if actor.waiters[i] == owner:
             return 1
     return 0
 
@@ -50,25 +51,25 @@ cdef int hindered(Actor* actor, Value* value, int exclusive) noexcept nogil:
         return 0
     for i in range(value.holder_count):
         holder = &value.holders[i]
-        if holder.owner == actor.owner or is_ancestor(actor, holder.owner):
+        if holder.owner == actor.owner:
             return 0
         if holder.writes or exclusive:
             found = 1
     return found
 
 
-cdef int leads_to(Value* value, uint64_t owner) noexcept nogil:
-    # With the graph mutex held: does anybody who holds `value` wait, in the end, for `owner`?
+cdef int leads_to(Actor* actor, Value* value) noexcept nogil:
+    # With the graph mutex held: does anybody who holds `value` wait, in the end, for the actor?
     cdef Actor* other
     cdef int i
     for i in range(value.holder_count):
-        if value.holders[i].owner == owner:
+        if value.holders[i].owner == actor.owner or waits_for(actor, value.holders[i].owner):
             return 1
         other = waiting
         while other != NULL:
             if other.owner == value.holders[i].owner and not other.visited:
                 other.visited = 1
-                if leads_to(other.waiting_for, owner):
+                if leads_to(actor, other.waiting_for):
                     return 1
             other = other.next_waiting
     return 0
@@ -87,11 +88,13 @@ cdef int endless(Actor* actor, Value* value) noexcept nogil:
     for i in range(value.holder_count):
         if value.holders[i].owner == actor.owner:
             continue                        # an upgrade waits for the others
+        if waits_for(actor, value.holders[i].owner):
+            found = 1
         other = waiting
         while other != NULL and not found:
             if other.owner == value.holders[i].owner and not other.visited:
                 other.visited = 1
-                found = leads_to(other.waiting_for, actor.owner)
+                found = leads_to(actor, other.waiting_for)
             other = other.next_waiting
     if not found and actor.waiting_for == NULL:
         actor.waiting_for = value
@@ -123,6 +126,11 @@ cdef int sleep(Actor* actor, Value* value) noexcept nogil:
     value.sleepers += 1
     wait_a_while(&value.changed, &value.mutex, PIECE)
     value.sleepers -= 1
+    return consult(actor, value)
+
+
+cdef int consult(Actor* actor, Value* value) noexcept nogil:
+    # Asks whether to stop, and who waits for whom now. The mutex is let go meanwhile.
     if actor.stop != NULL:
         pthread_mutex_unlock(&value.mutex)
         if actor.stop(actor.stop_argument):
@@ -138,7 +146,7 @@ cdef void wake(Value* value) noexcept nogil:
 
 
 cdef int begin(Actor* actor, Value* value, int kind, int exclusive) noexcept nogil:
-    cdef int reason = FINE, queued = 0, patient = 1
+    cdef int reason = FINE, queued = 0, patient = 1, asked = 0
     pthread_mutex_lock(&value.mutex)
     while True:
         if patient and hindered(actor, value, exclusive):
@@ -146,6 +154,12 @@ cdef int begin(Actor* actor, Value* value, int kind, int exclusive) noexcept nog
                 value.writers_waiting -= 1
                 queued = 0
                 wake(value)
+            if not asked:
+                asked = 1
+                reason = consult(actor, value)
+                if reason:
+                    break
+                continue
             if endless(actor, value):
                 patient = 0                 # locks are advisory: going on beats waiting for ever
                 continue
@@ -253,7 +267,9 @@ cdef void drop_holder(Value* value, Holder* holder) noexcept nogil:
 cdef int lock(Actor* actor, Value* value, int write) noexcept nogil:
     cdef int reason = FINE, queued = 0
     pthread_mutex_lock(&value.mutex)
-    while taken(actor, value, write):
+    if taken(actor, value, write):
+        reason = consult(actor, value)
+    while not reason and taken(actor, value, write):
         if endless(actor, value):
             reason = DEADLOCK
             break

@@ -50,7 +50,7 @@ cdef class Session(Link):
     def __dealloc__(self):
         if self.room is not None:
             locking.unlock_all(&self.actor)
-        free(self.actor.ancestors)
+        free(self.actor.waiters)
 
     def __enter__(self):
         return self
@@ -251,13 +251,13 @@ cdef class StateStore:
                 self.rooms[tenant] = room
         return room
 
-    def session(self, str tenant, uint64_t owner, ancestors=()):
+    def session(self, str tenant, uint64_t owner, awaited_by=()):
         """Return a call's access to its tenant's state.
 
         Args:
             tenant: whose state; not empty.
             owner: id of the call, which will own the locks that it takes.
-            ancestors: ids of the calls it descends from, whose locks do not hold it up.
+            awaited_by: ids of calls that wait for this one to end, so that it cannot wait for their locks.
 
         Raises:
             InvalidKey: the tenant's name is empty.
@@ -265,13 +265,13 @@ cdef class StateStore:
         cdef Session session = Session.__new__(Session)
         cdef Room room = self.room(tenant)
         cdef size_t i
-        if ancestors:
-            session.actor.ancestors = <uint64_t*> malloc(len(ancestors) * sizeof(uint64_t))
-            if session.actor.ancestors == NULL:
+        if awaited_by:
+            session.actor.waiters = <uint64_t*> malloc(len(awaited_by) * sizeof(uint64_t))
+            if session.actor.waiters == NULL:
                 raise MemoryError()
-            for i, ancestor in enumerate(ancestors):
-                session.actor.ancestors[i] = ancestor
-            session.actor.ancestor_count = len(ancestors)
+            for i, waiter in enumerate(awaited_by):
+                session.actor.waiters[i] = waiter
+            session.actor.waiter_count = len(awaited_by)
         session.room = room
         session.actor.tenant = room.tenant
         session.actor.owner = owner
