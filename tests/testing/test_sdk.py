@@ -14,7 +14,7 @@ from guesthouse.host import builtin_registry
 from guesthouse.registry import Status
 from guesthouse.testing import guests
 
-BAD = {Status.WRONG_TYPE}
+BAD = {Status.UNKNOWN, Status.WRONG_TYPE}
 HEADERS = sorted((Path(__file__).parents[2] / "sdk").glob("*.h"))
 
 
