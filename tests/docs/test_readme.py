@@ -1,7 +1,8 @@
-"""What the README shows is what happens: its commands and its code run as they stand."""
+"""What the README and the guides show is what happens: commands and code run as they stand."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import subprocess
@@ -15,8 +16,13 @@ README = (ROOT / "README.md").read_text()
 MARK = "=====next command====="
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+#: Pages whose code runs as it stands; that of the others is parts of a program.
+WHOLE = [README, (ROOT / "docs" / "wasix.md").read_text()]
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")})
+
+
+def blocks(language, text=README):
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def commands():
@@ -31,7 +37,7 @@ def commands():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n", 1)[0])
+@pytest.mark.parametrize("code", [code for page in WHOLE for code in blocks("python", page)])
 def test_code_runs(code):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -57,9 +63,13 @@ def test_commands_print_what_is_shown():
             assert line in printed.splitlines(), f"$ {command}\n{printed}"
 
 
-@pytest.mark.parametrize(
-    "path", sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")}), ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_code_is_python(path):
+    for code in blocks("python", path.read_text()):
+        ast.parse(code)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
         if "://" not in target:
