@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +19,7 @@ import guesthouse
 from guesthouse.interfaces.grafos.fabric import Fabric, FabricOptions
 from guesthouse.resources.gpu import images, probe
 from guesthouse.resources.leases.clock import VirtualClock
+from guesthouse.testing import guests
 
 VRAM = 1 << 20
 ARRAYS = 8192
@@ -292,6 +298,56 @@ def test_a_killed_session_is_lost_and_leaves_no_process(bench_on):
     assert bench.sync() == failed(10)
     assert bench.program.gpu_lease_free(bench.lease) == 0
     assert child.returncode is not None
+
+
+def test_a_session_outlives_the_thread_that_opened_it(bench_on):
+    bench = bench_on("cpu")
+    opened: list[int] = []
+    thread = threading.Thread(target=lambda: opened.append(bench.alloc(64)))
+    thread.start()
+    thread.join()
+    time.sleep(0.3)
+    assert bench.put(opened[0], b"still here") == 0
+    assert bench.get(opened[0], 10) == b"still here"
+
+
+def test_no_process_outlives_a_host_that_is_killed():
+    """Not even one that is busy with a kernel that never ends."""
+    script = """
+import sys
+from guesthouse.resources.gpu.pool import Gpu
+from guesthouse.resources.gpu.probe import devices
+from guesthouse.resources.leases.clock import LeaseClock
+from tests.grafos.kernels import VECTOR_ADD
+gpu = Gpu(LeaseClock(), devices("cpu"))
+session = gpu.session("t", gpu.lease("t", 0, 1 << 20, 60).id)
+session.launch(session.load(VECTOR_ADD), b"spin", (1, 1, 1, 1, 1, 1, 0), ())
+print(session._channel._child.pid, flush=True)
+sys.stdin.read()
+"""
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(["src", "."])}
+    host = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=guests.root(),
+        env=path,
+    )
+    child = int(host.stdout.readline())
+    host.kill()
+    host.communicate()
+    limit = time.monotonic() + 5
+    while time.monotonic() < limit and is_running(child):
+        time.sleep(0.05)
+    assert not is_running(child)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def test_a_teardown_that_fails_fences_the_memory(mocked):

@@ -7,13 +7,20 @@ from typing import Any
 
 from guesthouse.engine import Instance
 from guesthouse.interfaces.grafos.side import Side
-from guesthouse.resources.gpu.failures import BAD_LAUNCH, SessionError
+from guesthouse.resources.gpu.failures import BAD_IMAGE, BAD_LAUNCH, NO_KERNEL, SessionError
 from guesthouse.resources.gpu.pool import Gpu
 from guesthouse.resources.leases.status import UNSUPPORTED, LeaseError
 
 _WORD = struct.Struct("<Q")
 #: Grid x, y, z, block x, y, z, dynamic shared bytes.
 DIMS = struct.Struct("<7I")
+
+
+#: Bounds of what one request may carry; no device takes as many parameters, and no bundle is as large.
+MOST_ARGUMENTS = 4096
+MOST_ARGUMENT_BYTES = 32 << 10
+MOST_NAME = 4096
+MOST_IMAGE = 256 << 20
 
 
 def _gpu(side: Side) -> Gpu:
@@ -88,6 +95,9 @@ def gpu_session_module_load(
     side: Side, instance: Instance, lease: int, image: int, length: int, out_module: int
 ) -> int:
     """Load a kernel image."""
+    if length > MOST_IMAGE:
+        _gpu(side).session(side.tenant, lease)
+        raise SessionError(BAD_IMAGE, f"an image of {length} bytes")
     handle = _perform(side, instance, lease, "load", instance.read(image, length))
     instance.write(out_module, _WORD.pack(handle))
     return 0
@@ -114,6 +124,10 @@ def gpu_session_launch(
 ) -> int:
     """Queue a kernel launch; what it does wrong shows at the next sync or copy."""
     _gpu(side).session(side.tenant, lease)  # the lease's own codes come first
+    if count > MOST_ARGUMENTS or args_length > MOST_ARGUMENT_BYTES:
+        raise SessionError(BAD_LAUNCH, f"{count} arguments of {args_length} bytes")
+    if name_length > MOST_NAME:
+        raise SessionError(NO_KERNEL, f"a name of {name_length} bytes")
     widths = struct.unpack(f"<{count}I", instance.read(sizes, 4 * count))
     if sum(widths) != args_length:
         raise SessionError(BAD_LAUNCH, f"arguments of {sum(widths)} bytes in {args_length}")

@@ -73,7 +73,8 @@ class Process:
         self._staging = mmap.mmap(self._memory, wire.STAGING)
         self._scratch = tempfile.mkdtemp(prefix="guesthouse-gpu-")
         self._link, theirs = socket.socketpair()
-        descriptors = (theirs.fileno(), self._memory)
+        lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
+        descriptors = (theirs.fileno(), lifeline, self._memory)
         self._child = subprocess.Popen(
             [sys.executable, "-m", "guesthouse.resources.gpu.worker", backend,
              *map(str, (*descriptors, capacity, device))],
@@ -82,6 +83,7 @@ class Process:
             start_new_session=True,
         )  # fmt: skip
         theirs.close()
+        os.close(lifeline)
         try:
             failure, words = wire.receive(self._link, time.monotonic() + START_SECONDS)
         except (wire.Closed, wire.Late):
@@ -140,6 +142,7 @@ class Process:
         if self._memory >= 0:
             self._staging.close()
             os.close(self._memory)
+            os.close(self._lifeline)
             self._memory = -1
 
 

@@ -196,6 +196,9 @@ class Session:
         """Do something with the device; what poisons it loses the session."""
         if self._channel is None:
             self._channel = self._start()
+            if self.lost:  # the lease ended while its process started
+                self._channel.destroy()
+                raise SessionError(SESSION_LOST)
         try:
             action(self._channel)
         except SessionError as error:

@@ -1,4 +1,4 @@
-"""The process of one GPU session; arguments: backend, socket, shared memory, bytes, device.
+"""The process of one GPU session; arguments: backend, socket, lifeline, shared memory, bytes, device.
 
 A kernel can do no harm beyond it: a fault poisons a context, and a pointer of a kernel may reach the whole
 address space of its process (spec fabric.md 10).
@@ -6,8 +6,9 @@ address space of its process (spec fabric.md 10).
 
 from __future__ import annotations
 
-import ctypes
+import fcntl
 import mmap
+import os
 import resource
 import signal
 import socket
@@ -18,7 +19,7 @@ from guesthouse.resources.gpu import wire
 from guesthouse.resources.gpu.contract import Device, Launch
 from guesthouse.resources.gpu.failures import OTHER, OUT_OF_MEMORY, SessionError
 
-_PR_SET_PDEATHSIG = 1
+_F_SETSIG = 10
 #: Address space for the interpreter, libraries and arrays, beside the session's memory.
 _HEADROOM = 4 << 30
 
@@ -82,11 +83,26 @@ def serve(link: socket.socket, device: Device, staging: memoryview) -> None:
         wire.send(link, outcome)
 
 
+def tie(lifeline: int) -> None:
+    """Have the kernel kill this process when the host ends, however that ends and whatever runs here.
+
+    The host alone holds the other end of a pipe; its closing is a signal. (The signal for a parent's death
+    would come when the *thread* that started us ends.)
+    """
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    try:
+        os.read(lifeline, 1)
+    except BlockingIOError:
+        return
+    raise SystemExit(0)  # it was gone before the signal was asked for
+
+
 def main(arguments: list[str]) -> int:
     """Open the device, say how that went, and serve."""
-    backend, descriptor, memory, capacity, number = arguments[0], *map(int, arguments[1:])
-    # The host's end, however it comes, is ours.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    backend, descriptor, lifeline, memory, capacity, number = arguments[0], *map(int, arguments[1:])
+    tie(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if backend == "cpu":
