@@ -94,7 +94,7 @@ def directories(specs: Sequence[str]) -> dict[str, str]:
     result: dict[str, str] = {}
     for spec in specs:
         rest, read_only = (spec[:-3], ":ro") if spec.endswith(":ro") else (spec, "")
-        host, _, guest = rest.partition(":")
+        host, _, guest = rest.partition("::" if "::" in rest else ":")  # two: as others have it
         if not Path(host).is_dir():
             raise ValueError(
                 f"--dir {spec}: there is no directory {host!r}; write it as HOST:GUEST or HOST:GUEST:ro"

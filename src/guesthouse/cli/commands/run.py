@@ -15,6 +15,9 @@ from guesthouse.cli import exits, options, output
 from guesthouse.guest import Guest
 from guesthouse.host import Host
 
+#: Threads that a program may have that was given `--threads`.
+MOST_THREADS = 256
+
 _Value = TypeVar("_Value")
 
 #: Interfaces whose guests are commands: arguments, standard streams and an exit code.
@@ -31,6 +34,13 @@ def command(
     dir: Annotated[Sequence[str], options.repeatable("Let the guest use HOST:GUEST[:ro]")] = (),
     env: Annotated[Sequence[str], options.repeatable("Set NAME=VALUE in the guest's environment")] = (),
     input: options.Input = None,
+    stdin: Annotated[Path | None, Parameter(help="File that a program reads as its standard input.")] = None,
+    net: Annotated[
+        Sequence[str], options.repeatable("Let the guest reach FAMILY:allow=HOST:PORT[/in|/out]")
+    ] = (),
+    threads: Annotated[bool, options.flag("Let the guest start threads.")] = False,
+    tty: Annotated[bool, options.flag("Let the guest see and change the terminal.")] = False,
+    bus: Annotated[bool, options.flag("Let the guest use the message bus and start processes.")] = False,
     entry: Annotated[str | None, Parameter(help="Export to call instead of the interface's own.")] = None,
     interface: Annotated[
         str | None, Parameter(help="Interface to run it as, where that cannot be told.")
@@ -53,12 +63,32 @@ def command(
     bounds = options.limits(wall, memory, fuel)
     directories, environment = options.directories(dir), options.environment(env)
     given = options.read_input(input)
-    granted = [*grant, "wasi.files"] if directories else grant
+    if stdin is not None:
+        if given is not None:
+            raise ValueError("--input and --stdin both name the input; give one of them")
+        given = stdin.read_bytes()
+    granted = [*grant]
+    for wanted, names in (
+        (directories, ["wasi.files"]),
+        (net, ["wasix.sockets"]),
+        (threads, ["wasix.threads"]),
+        (tty, ["wasix.tty"]),
+        (bus, ["wasix.bus", "wasix.process"]),
+    ):
+        granted += names if wanted else ()
+    if threads:
+        bounds = bounds.replace(threads=max(bounds.threads, MOST_THREADS))
     with Host(limits=bounds) as host:
         with output.compiling(module.name) as progress:
             guest = interruptible(
                 lambda: host.load(
-                    module, grant=granted, interface=interface, lenient=lenient, progress=progress
+                    module,
+                    grant=granted,
+                    interface=interface,
+                    lenient=lenient,
+                    progress=progress,
+                    net=tuple(net),
+                    tty=tty,
                 ),
                 host,
             )
