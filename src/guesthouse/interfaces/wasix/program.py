@@ -76,6 +76,7 @@ class Program:
         self.sweep: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._how: int | BaseException | None = None
+        self._stopper: threading.Thread | None = None
         self._quiet = threading.Condition()
 
     @property
@@ -174,7 +175,8 @@ class Program:
             if first:
                 self._how = how
         if first and len(self._running()) > 1:
-            threading.Thread(target=self._stop_all, name="guest-end", daemon=True).start()
+            self._stopper = threading.Thread(target=self._stop_all, name="guest-end", daemon=True)
+            self._stopper.start()
 
     def _stop_all(self) -> None:
         """Cancel the threads until all have ended, waking those that sleep in the guest's memory."""
@@ -200,10 +202,12 @@ class Program:
         return how or 0
 
     def settle(self) -> None:
-        """Wait until no host thread runs a thread of this program."""
+        """Wait until no host thread runs a thread of this program, or is ending one."""
         with self._quiet:
             while self._running():
                 self._quiet.wait(0.1)
+        if self._stopper is not None:
+            self._stopper.join()  # it may be sweeping the memory still
 
     def _outlive(self, main: GuestThread) -> None:
         """Let the other threads go on; the last one's end is the program's."""
