@@ -64,6 +64,8 @@ def command(
     resources: dict[str, Any] = {"state": state} if state else {}
     if fabric:
         resources["fabric"] = fabric
+    # Until everything runs, SIGTERM ends the start as ctrl-C does: what runs by then is shut down in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Host(workers=workers, **resources) as host:
         for app in ours:
             application.load(host, app)

@@ -47,7 +47,7 @@ class CellCall:
 
     def __init__(self, cell: Any, instance: Instance, loaded: LoadedCell, tenant: str) -> None:
         self.cell = cell
-        self.guest = loaded.spec.name
+        self.guest = loaded.spec.label
         self.tenant = tenant
         self.instance = instance
         self.capabilities = loaded.granted
@@ -107,7 +107,7 @@ class Body:
     """
 
     def __init__(self, cell: Any, loaded: LoadedCell, tenant: str) -> None:
-        self._name = loaded.spec.name
+        self._name = loaded.spec.label
         self._loaded = loaded
         self.instance: Instance = loaded.open()
         self.call = CellCall(cell, self.instance, loaded, tenant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from guesthouse.capabilities import Capability, Hooks
+from guesthouse.errors import LoadError
 from guesthouse.interfaces.pulp.extension import Extension
 from guesthouse.interfaces.pulp.extensions.docker import Docker
 from guesthouse.interfaces.pulp.extensions.entropy import Entropy
@@ -11,6 +12,7 @@ from guesthouse.interfaces.pulp.extensions.greet import Greet
 from guesthouse.interfaces.pulp.extensions.jwt import JWT
 from guesthouse.interfaces.pulp.extensions.logs import Log
 from guesthouse.interfaces.pulp.extensions.mdns import MDNS
+from guesthouse.interfaces.pulp.extensions.postgres import Postgres
 from guesthouse.interfaces.pulp.extensions.probe import HTTPProbe
 from guesthouse.interfaces.pulp.extensions.process import Process
 from guesthouse.interfaces.pulp.extensions.profile import MinecraftProfile
@@ -44,6 +46,8 @@ class Catalogue:
 
     Args:
         threads: the event loop to use; one of its own by default.
+        sql: what is behind ``storage.sqlite``: ``sqlite``, ``postgres``, or ``both``, where every cell that
+            declares it has to pin one.
     """
 
     eventful = frozenset(
@@ -56,16 +60,19 @@ class Catalogue:
         }
     )
 
-    def __init__(self, threads: LoopThread | None = None) -> None:
+    def __init__(self, threads: LoopThread | None = None, *, sql: str = "sqlite") -> None:
         self._own_threads = threads is None
         self.threads = threads or LoopThread()
         self.fetch = HTTPOutbound(self.threads)
         self.http = HTTPInbound(self.threads, self.fetch.splice)
         self.sibling = Sibling()
+        databases = {"sqlite": (SQLite,), "postgres": (Postgres,), "both": (SQLite, Postgres)}
+        if sql not in databases:
+            raise LoadError(f"storage.sqlite is served by {', '.join(databases)}, not by {sql!r}")
         self.gated: tuple[Extension, ...] = (
             self.http, self.fetch, WSInbound(self.http), SSE(self.http), WSOutbound(self.threads),
             UDP(self.threads), Workers(self.threads),
-            Files(), SQLite(), Entropy(), Greet(), Log(), JWT(), Process(), PTY(),
+            Files(), *(each() for each in databases[sql]), Entropy(), Greet(), Log(), JWT(), Process(), PTY(),
             S3(), Docker(), HTTPProbe(), MinecraftProfile(), ToolAcquire(), Toolchain(), MDNS(),
             Stripe(),
         )  # fmt: skip

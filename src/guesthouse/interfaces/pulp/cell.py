@@ -46,7 +46,7 @@ class Cell:
         self.services = services
         self._loaded = loaded
         self.on_end: Callable[[str, CallError], object] | None = None
-        self._turn = Turn(loaded.spec.name)
+        self._turn = Turn(loaded.spec.label)
         self._budget = int(loaded.spec.timeout * 1e9)
         self._closed = False
         self._stopped = False
@@ -105,7 +105,7 @@ class Cell:
                     capability.hooks.attach(self)
                 except Exception as error:
                     message = f"bind capabilities: {capability.name}: {error}"
-                    raise LoadError(message, guest=self.name) from error
+                    raise LoadError(message, guest=self.label) from error
             self._attached.append(capability)
 
     def _release(self, kept: Sequence[Capability] = ()) -> None:
@@ -119,7 +119,7 @@ class Cell:
             try:
                 capability.hooks.release(self)
             except Exception:  # noqa: BLE001 - code of strangers
-                log.exception("capability release failed", cell=self.name, capability=capability.name)
+                log.exception("capability release failed", cell=self.label, capability=capability.name)
 
     # -- who it is
 
@@ -127,6 +127,11 @@ class Cell:
     def name(self) -> str:
         """The cell's name."""
         return self.spec.name
+
+    @property
+    def label(self) -> str:
+        """What logs and errors call the cell."""
+        return self.spec.label
 
     @property
     def id(self) -> str:
@@ -174,7 +179,7 @@ class Cell:
         given = self.spec.config if config is None else config
         data = given if isinstance(given, bytes) else codec.encode(given) if given else b""
         if self._closed:
-            raise CellClosed("cell is closed or not initialized", cell=self.name)
+            raise CellClosed("cell is closed or not initialized", cell=self.label)
         self._enter("pulp_init", timeout, None, Body.init, data)
 
     def step(
@@ -284,7 +289,7 @@ class Cell:
 
         code = self._enter("pulp_shutdown", timeout, None, shut_down)
         if code:
-            raise CellFailed(self.name, "pulp_shutdown", code)
+            raise CellFailed(self.label, "pulp_shutdown", code)
 
     # -- the end, and a new beginning
 
@@ -316,7 +321,7 @@ class Cell:
         self._take(None, None)
         try:
             if self._closed:
-                raise CellClosed("cell is closed", cell=self.name)
+                raise CellClosed("cell is closed", cell=self.label)
             self._say_goodbye(budget)
             with self._renewed():
                 body = self._open(loaded or self._loaded)
@@ -344,9 +349,9 @@ class Cell:
             self._body.instance.deadline = _deadline(budget)
             code = self._body.invoke("pulp_shutdown")
             if code:
-                log.error("shutdown failed", cell=self.name, code=code)
+                log.error("shutdown failed", cell=self.label, code=code)
         except CallError as error:
-            log.error("shutdown failed", cell=self.name, error=str(error))
+            log.error("shutdown failed", cell=self.label, error=str(error))
 
     @contextmanager
     def _renewed(self) -> Iterator[None]:
@@ -395,13 +400,13 @@ class Cell:
     ) -> Done:
         """Wait for the turn, then do some work inside; the budget counts from now."""
         if self._closed:
-            raise CellClosed("cell is closed", cell=self.name)
+            raise CellClosed("cell is closed", cell=self.label)
         until = time.monotonic_ns() + (self._budget if timeout is None else int(timeout * 1e9))
         try:
             self._turn.take(until / 1e9, check)
         except WaitTimeout as error:
             limit = self.spec.timeout if timeout is None else timeout
-            raise DeadlineExceeded(limit=limit, guest=self.name, function=function) from error
+            raise DeadlineExceeded(limit=limit, guest=self.label, function=function) from error
         return self._inside(function, until, work, args)
 
     def _inside(self, function: str, until: int, work: Callable[..., Done], args: tuple[Any, ...]) -> Done:
@@ -411,15 +416,15 @@ class Cell:
         body = self._body
         try:
             if self._closed:
-                raise CellClosed("cell is closed", cell=self.name)
+                raise CellClosed("cell is closed", cell=self.label)
             if not body.usable:
-                raise CellClosed(f"cell has ended: {body.ended}; reload it", cell=self.name)
+                raise CellClosed(f"cell has ended: {body.ended}; reload it", cell=self.label)
             chain.deadline = body.instance.deadline = min(until, outer) if outer else until
             return work(body, *args)
         except (CellFailed, CellClosed):
             raise
         except CallError as error:
-            error.within(self.name)
+            error.within(self.label)
             if body.usable:
                 raise
             body.ended = body.ended or error.message

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import functools
 import importlib.util
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -93,6 +94,25 @@ class Environment:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             return path
         return cell_directory(self.storage_root, cell.name)
+
+
+class Drops:
+    """Counts what a capability dropped or refused, by cell; any thread may count."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, dict[str, int]] = {}
+
+    def add(self, cell_id: str, what: str, number: int = 1) -> None:
+        """Count ``number`` more."""
+        with self._lock:
+            counts = self._counts.setdefault(cell_id, {})
+            counts[what] = counts.get(what, 0) + number
+
+    def of(self, cell_id: str) -> dict[str, int]:
+        """Return the counts of a cell."""
+        with self._lock:
+            return dict(self._counts.get(cell_id, ()))
 
 
 class Refused(Exception):

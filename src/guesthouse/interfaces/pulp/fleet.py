@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from guesthouse.registry import Registry
 
 REVOKE_SECONDS = 5.0
+#: Setting that says what is behind ``storage.sqlite``; see `Catalogue`.
+SQL = "PULP_SQL"
 #: What only the gateway needs to know.
 _GATEWAY_ONLY = ("HTTP_CERT", "HTTP_KEY", "HTTP_HOST")
 
@@ -197,7 +199,7 @@ class Fleet:
     # -- inside
 
     def _made(self, application: HostedApplication, instance: str) -> Member:
-        catalogue = Catalogue(self.threads)
+        catalogue = Catalogue(self.threads, sql=self.environment.settings.get(SQL) or "sqlite")
         own = catalogue.registry()
         ours = {id(capability) for capability in own}
         registry = self._registered(own)

@@ -84,11 +84,11 @@ def load(spec: CellSpec, registry: Registry | None, surroundings: Surroundings) 
         LoadError: with the stage in front: ``read wasm``, ``compile wasm``, ``bind capabilities``,
             ``instantiate wasm`` or ``missing required exports``.
     """
-    wasm = _read(spec)
+    wasm = read_module(spec)
     try:
         lease = surroundings.modules.acquire(wasm)
     except LoadError as error:
-        raise prefixed(error.within(spec.name), "compile wasm") from None
+        raise prefixed(error.within(spec.label), "compile wasm") from None
     try:
         return _linked(spec, lease, registry, surroundings)
     except BaseException:
@@ -96,18 +96,22 @@ def load(spec: CellSpec, registry: Registry | None, surroundings: Surroundings) 
         raise
 
 
-def _read(spec: CellSpec) -> bytes:
-    """Read the module and compare it with the digest that was pinned, at every load anew."""
+def read_module(spec: CellSpec) -> bytes:
+    """Read a cell's module and compare it with the digest that was pinned, at every load anew.
+
+    Raises:
+        LoadError: ``read wasm``: it cannot be read, or is another one.
+    """
     try:
         wasm = spec.read()
     except OSError as error:
-        raise LoadError(f"read wasm: {error}", guest=spec.name) from None
+        raise LoadError(f"read wasm: {error}", guest=spec.label) from None
     found = hashlib.sha256(wasm).hexdigest() if spec.wasm_sha256 else ""
     if found != spec.wasm_sha256:
         raise LoadError(
             f"read wasm: the module's digest is {found}, but {spec.wasm_sha256} is pinned; "
             "somebody has changed the file since: restore it, or pin the new digest",
-            guest=spec.name,
+            guest=spec.label,
         )
     return wasm
 
@@ -122,19 +126,19 @@ def _linked(
     granted = declared(spec, registry)
     try:
         links = known.resolve(
-            module.info, known.expand(surroundings.granted) | granted, prefer="pulp", guest=spec.name
+            module.info, known.expand(surroundings.granted) | granted, prefer="pulp", guest=spec.label
         )
         template = module.link(links)
     except LoadError as error:
         raise prefixed(error, "instantiate wasm") from None
-    check_exports(spec.name, module.info)
+    check_exports(spec.label, module.info)
     guest = NeighbourGuest(
-        name=spec.name,
+        name=spec.label,
         info=module.info,
         options={
             **surroundings.options,
-            "stdout": Printer(spec.name, "stdout"),
-            "stderr": Printer(spec.name, "stderr"),
+            "stdout": Printer(spec.label, "stdout"),
+            "stderr": Printer(spec.label, "stderr"),
         },
         resources=surroundings.resources,
         granted=granted,
@@ -159,12 +163,12 @@ def declared(spec: CellSpec, registry: Registry | None) -> frozenset[str]:
         wanted = name.strip().lower()
         if registry is None or wanted not in registry:
             near = registry.nearest(wanted) if registry is not None else None
-            error = UnknownCellCapability(spec.name, wanted, suggestion=near)
+            error = UnknownCellCapability(spec.label, wanted, suggestion=near)
             raise prefixed(error, "bind capabilities")
     if registry is None:
         return names
     try:
-        return registry.expand(names, guest=spec.name)
+        return registry.expand(names, guest=spec.label)
     except UnknownCapability as error:
         raise prefixed(error, "bind capabilities") from None
 

@@ -118,6 +118,7 @@ class StepLoop:
         self._finalize = finalize
         self._crashed = crashed
         self._stopping = False
+        self._last_error, self._repeated = "", 0
         cell.on_end = self._ended
         self._thread = threading.Thread(target=self._run, name=f"pulp-{cell.name}", daemon=True)
 
@@ -162,7 +163,7 @@ class StepLoop:
                 continue
             if not self._tick():
                 return
-            if time.monotonic() - idle_since > IDLE_GRACE:
+            if self._repeated or time.monotonic() - idle_since > IDLE_GRACE:
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     def _handle(self, event: Event) -> bool:
@@ -185,25 +186,33 @@ class StepLoop:
             if self.supervisor.idle_step(self.call_number, time.time_ns()) is not None:
                 self._next()
                 self.steps += 1
+                self._repeated = 0
         except Error as error:
             return self._failed(error)
         return True
+
+    def _complain(self, error: str) -> None:
+        """Log a failed step; one that fails as the one before is only logged now and then."""
+        self._repeated = self._repeated + 1 if error == self._last_error else 0
+        self._last_error = error
+        if self._repeated in (0, 10, 100) or self._repeated % 1000 == 0:
+            log.warning("step failed", cell=self.cell.label, error=error, repeated=self._repeated)
 
     def _next(self) -> int:
         number = self.call_number
         self.call_number += 1
         if number % HEARTBEAT == 0:
-            log.info("step heartbeat", cell=self.cell.name, call_number=number)
+            log.info("step heartbeat", cell=self.cell.label, call_number=number)
         return number
 
     def _failed(self, error: Error) -> bool:
         """Log a failed step; a guest that can still be entered goes on."""
         if self.cell.usable or isinstance(error, MessageTooLarge):
-            log.warning("step failed", cell=self.cell.name, error=str(error))
+            self._complain(str(error))
             return True
         if self._leaving:
             return False
-        log.error("cell crashed", cell=self.cell.name, error=str(error))
+        log.error("cell crashed", cell=self.cell.label, error=str(error))
         if not self._crashed(error):
             return False
         self.supervisor.revived()

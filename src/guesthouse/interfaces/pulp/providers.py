@@ -46,15 +46,15 @@ def selected(registry: Registry, spec: CellSpec) -> Registry:
             message = f"pins {name!r} to the unknown provider {provider!r}; it is offered by {offer}"
         else:
             continue
-        raise ProviderError(f"cell {spec.name!r} {message}", cell=spec.name, capability=name, known=known)
+        raise ProviderError(f"cell {spec.label!r} {message}", cell=spec.label, capability=name, known=known)
     for name in sorted(declared - spec.providers.keys()):
         rivals = registry.offers(name)
         if len(rivals) > 1:
             known = tuple(each.provider for each in rivals if each.provider)
             raise ProviderError(
-                f"cell {spec.name!r} declares {name!r}, which several offer ({', '.join(known)}); "
+                f"cell {spec.label!r} declares {name!r}, which several offer ({', '.join(known)}); "
                 f'pin one: [capability_providers] "{name}" = "{known[0]}"',
-                cell=spec.name,
+                cell=spec.label,
                 capability=name,
                 known=known,
             )

@@ -13,7 +13,7 @@ from typing import Any
 from guesthouse.errors import ManifestError
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.control import ControlSocket
-from guesthouse.interfaces.pulp.fleet import Fleet
+from guesthouse.interfaces.pulp.fleet import SQL, Fleet
 from guesthouse.interfaces.pulp.manifest import ApplicationManifest, CellManifest, HostManifest
 from guesthouse.interfaces.pulp.runtime import Runtime
 from guesthouse.interfaces.pulp.spec import CellSpec
@@ -78,7 +78,7 @@ def made(host: Any, paths: Sequence[Path], settings: Mapping[str, str]) -> Runti
     )
     return Runtime(
         cells,
-        registered(Catalogue().registry()),
+        registered(Catalogue(sql=settings.get(SQL) or "sqlite").registry()),
         surroundings,
         storage_root=root,
         settings=settings,

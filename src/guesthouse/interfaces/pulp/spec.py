@@ -65,6 +65,14 @@ class CellSpec:
         return self.scope.cell if self.scope else self.name
 
     @property
+    def label(self) -> str:
+        """What logs and errors call the cell: its name, with its application where a host has several."""
+        scope = self.scope
+        if scope is None or scope.application_instance == DEFAULT:
+            return self.name
+        return f"{scope.application}/{scope.application_instance}/{self.name}"
+
+    @property
     def id(self) -> str:
         """The routing id: capabilities key their state per cell by it."""
         return self.cell_id or self.name

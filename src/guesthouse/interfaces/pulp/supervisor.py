@@ -144,7 +144,7 @@ class Supervisor:
         try:
             self.cell.shutdown(timeout=self.budget)
         except CallError as error:
-            log.error("shutdown failed", cell=self.cell.name, error=str(error))
+            log.error("shutdown failed", cell=self.cell.label, error=str(error))
         self.cell.close()
         self._move(Health.STOPPED)
 
@@ -176,14 +176,14 @@ class Supervisor:
             raise self._ran_away(function, limit, time.monotonic() - started) from error
 
     def _ran_away(self, function: str, limit: float, elapsed: float) -> Runaway:
-        error = Runaway(limit=limit, elapsed=elapsed, guest=self.cell.name, function=function)
+        error = Runaway(limit=limit, elapsed=elapsed, guest=self.cell.label, function=function)
         with self._lock:
             first = self.state is not Health.RUNAWAY
             if self.state is Health.READY:
                 self.state = Health.RUNAWAY
             self.runaways += first
         if first:
-            log.error("cell runaway", cell=self.cell.name, function=function, budget=limit, elapsed=elapsed)
+            log.error("cell runaway", cell=self.cell.label, function=function, budget=limit, elapsed=elapsed)
             if self._reporter is not None:
                 self._reporter(Report(self.cell.name, limit, elapsed, error))
         return error

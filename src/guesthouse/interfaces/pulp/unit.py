@@ -83,9 +83,9 @@ class Unit:
                 if not self._tries_again(error):
                     self._give_up(error)
                     raise
-        log.info("init complete", cell=self.spec.name)
+        log.info("init complete", cell=self.spec.label)
         self.state = State.READY
-        log.info("cell ready", cell=self.spec.name)
+        log.info("cell ready", cell=self.spec.label)
 
     def _start_all(self) -> None:
         try:
@@ -107,7 +107,7 @@ class Unit:
             return False
         self._crashes.append(time.monotonic())
         self.restarts += 1
-        log.warning("start failed, trying again", cell=self.spec.name, error=str(error))
+        log.warning("start failed, trying again", cell=self.spec.label, error=str(error))
         return True
 
     def run(self) -> None:
@@ -133,7 +133,7 @@ class Unit:
         until = time.monotonic() + grace
         for loop in self.loops:
             if not loop.join(max(0.0, until - time.monotonic())):
-                log.warning("cell interrupted", cell=self.spec.name, reason="it did not stop by itself")
+                log.warning("cell interrupted", cell=self.spec.label, reason="it did not stop by itself")
                 loop.cell.interrupt("the host shuts down")
                 loop.join(1.0)
         self.loops.clear()
@@ -180,7 +180,7 @@ class Unit:
                 try:
                     cell.shutdown(timeout=max(0.01, until - time.monotonic()))
                 except CallError as error:
-                    log.error("shutdown failed", cell=self.spec.name, error=str(error))
+                    log.error("shutdown failed", cell=self.spec.label, error=str(error))
             cell.close()
         self.cells.clear()
         if self.state is not State.FAILED:
@@ -196,7 +196,7 @@ class Unit:
         """Queue an event; a full queue drops it, visibly."""
         posted = self.mailbox.put(event) if self.state is State.READY else Posted.GONE
         if posted is Posted.FULL:
-            log.warning("event dropped", cell=self.spec.name, kind=event.kind, dropped=self.mailbox.dropped)
+            log.warning("event dropped", cell=self.spec.label, kind=event.kind, dropped=self.mailbox.dropped)
         return posted
 
     def provider(self) -> Cell | None:
@@ -238,11 +238,11 @@ class Unit:
             try:
                 cell.reload()
             except Error as failure:
-                log.error("restart failed", cell=self.spec.name, error=str(failure))
+                log.error("restart failed", cell=self.spec.label, error=str(failure))
                 error = failure
                 continue
             self.restarts += 1
-            log.info("cell restarted", cell=self.spec.name, restarts=self.restarts)
+            log.info("cell restarted", cell=self.spec.label, restarts=self.restarts)
             return True
         if not self._stopping.is_set():
             self._give_up(error)
@@ -265,7 +265,7 @@ class Unit:
 
     def _give_up(self, error: Error) -> None:
         self.state, self.error = State.FAILED, error
-        log.error("cell failed", cell=self.spec.name, error=str(error))
+        log.error("cell failed", cell=self.spec.label, error=str(error))
         for event in self.mailbox.close():
             self._finalize(event)
         for cell in self.cells:
@@ -275,6 +275,6 @@ class Unit:
     def _log_probes(self, cell: Cell) -> None:
         last_call, marker = cell.probe_last_call(), cell.probe_config_marker()
         if last_call is not None:
-            log.info("probe last call", cell=self.spec.name, last_call=last_call)
+            log.info("probe last call", cell=self.spec.label, last_call=last_call)
         if marker is not None:
-            log.info("probe config marker", cell=self.spec.name, marker=marker)
+            log.info("probe config marker", cell=self.spec.label, marker=marker)

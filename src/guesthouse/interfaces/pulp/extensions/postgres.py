@@ -8,6 +8,7 @@ all cells share ``STORAGE_POSTGRES_SHARED_SCHEMA`` (``public``).  Statements use
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import re
 import threading
 import time
@@ -143,6 +144,11 @@ class Postgres(SQLStorage):
     """Postgres for cells."""
 
     summary: ClassVar[str] = "A Postgres database behind the imports of storage.sqlite."
+    provider: ClassVar[str] = "guesthouse-postgres"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._schemas: dict[str, str] = {}
 
     def open(self, cell: Cell) -> PostgresDatabase:
         """Connect a cell."""
@@ -150,10 +156,27 @@ class Postgres(SQLStorage):
         if not settings.get(URL):
             raise LoadError(f"storage.sqlite on Postgres needs {URL}", guest=cell.name)
         if settings.get(ISOLATE, "").lower() in ("1", "true", "yes"):
-            schema = "cell_" + re.sub(r"[^a-z0-9_]", "_", cell.name.lower())
+            schema = self._own_schema(cell)
         else:
             schema = settings.get(SHARED_SCHEMA) or "public"
         return PostgresDatabase(settings[URL], schema)
+
+    def _own_schema(self, cell: Cell) -> str:
+        """Return the schema that only this cell uses; a bare name gives the one that Pulp would use.
+
+        Raises:
+            LoadError: another cell of the runtime has a name that gives the same schema.
+        """
+        plain = "cell_" + re.sub(r"[^a-z0-9_]", "_", cell.name.lower())
+        if cell.id != cell.name:  # of an application: the name alone is not unique
+            plain = f"{plain[:46]}_{hashlib.sha256(cell.id.encode()).hexdigest()[:16]}"
+        owner = self._schemas.setdefault(plain, cell.id)
+        if owner != cell.id:
+            raise LoadError(
+                f"the cells {owner!r} and {cell.id!r} would share the schema {plain!r}; rename one",
+                guest=cell.name,
+            )
+        return plain
 
 
 def told(value: Any) -> Any:

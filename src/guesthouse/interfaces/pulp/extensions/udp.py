@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.extension import (
+    Drops,
     Environment,
     Event,
     Extension,
@@ -80,11 +81,12 @@ class UDPSent(Message):
 class Socket(asyncio.DatagramProtocol):
     """One socket of a cell; lives on the event loop."""
 
-    def __init__(self, number: int, cell_id: str, environment: Environment) -> None:
+    def __init__(self, number: int, cell_id: str, environment: Environment, drops: Drops) -> None:
         self.number, self.cell_id = number, cell_id
         self.peers: dict[tuple[str, int], None] = {}
         self.transport: asyncio.DatagramTransport | None = None
         self._environment = environment
+        self._drops = drops
         self._ring: deque[bytes] = deque(maxlen=RING)
         self._pumping = False
         self._lost = 0
@@ -102,7 +104,9 @@ class Socket(asyncio.DatagramProtocol):
             del self.peers[next(iter(self.peers))]
         host = f"[{addr[0]}]" if ":" in addr[0] else addr[0]
         packet = UDPPacket(self.number, f"{host}:{addr[1]}", data, time.time_ns())
-        self._lost += len(self._ring) == RING
+        if len(self._ring) == RING:
+            self._lost += 1
+            self._drops.add(self.cell_id, "datagrams")
         self._ring.append(packet.encode())
         if not self._pumping:
             self._pump()
@@ -139,6 +143,7 @@ class UDP(Extension):
         self._policy = EgressPolicy()
         self._ids = itertools.count(1)
         self._sockets: dict[int, Socket] = {}
+        self._drops = Drops()
         self._lock = threading.Lock()
 
     def rows(self) -> tuple[HostFunction, ...]:
@@ -164,6 +169,10 @@ class UDP(Extension):
         for socket in mine:
             self._end(socket)
 
+    def counters(self, cell_id: str) -> dict[str, int]:
+        """Return what was dropped for a cell."""
+        return self._drops.of(cell_id)
+
     # -- imports
 
     def listen(self, call: CellCall, pointer: int, length: int, pointer_out: int, length_out: int) -> int:
@@ -178,7 +187,7 @@ class UDP(Extension):
         settings = environment.settings
         try:
             address = listen_address(wanted.addr, settings.get("UDP_HOST") or settings.get("HTTP_HOST"))
-            socket = Socket(next(self._ids), call.cell.id, environment)
+            socket = Socket(next(self._ids), call.cell.id, environment, self._drops)
             wait(call, self._threads.start(self._open(socket, address, wanted.buffer_size or RECEIVE_BUFFER)))
         except (OSError, ValueError) as error:
             raise Refused(memory.FAILED, str(error)) from None

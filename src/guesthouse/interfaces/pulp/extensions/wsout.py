@@ -17,6 +17,7 @@ from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.errors import MESSAGE_LIMIT
 from guesthouse.interfaces.pulp.extension import (
+    Drops,
     Environment,
     Event,
     Extension,
@@ -77,6 +78,7 @@ class WSOutbound(Extension):
         self._ids = itertools.count(1)
         self._connections: dict[tuple[str, int], ClientConnection] = {}
         self._readers: set[asyncio.Task[None]] = set()
+        self._drops = Drops()
         self._lock = threading.Lock()
 
     def rows(self) -> tuple[HostFunction, ...]:
@@ -106,6 +108,10 @@ class WSOutbound(Extension):
             mine = [self._connections.pop(key) for key in keys]
         for connection in mine:
             self._threads.start(_closed(connection))
+
+    def counters(self, cell_id: str) -> dict[str, int]:
+        """Return what was dropped for a cell."""
+        return self._drops.of(cell_id)
 
     # -- imports
 
@@ -204,6 +210,7 @@ class WSOutbound(Extension):
                 event = Event("wsout.frame", OutboundFrame(number, data).encode(), cell_id, number, self.name)
                 posted = await post_patiently(self._environment, event)
                 if posted is Posted.FULL:
+                    self._drops.add(cell_id, "events")
                     log.warning("websocket event dropped", cell=cell_id, kind=event.kind)
         with self._lock:
             self._connections.pop((cell_id, number), None)

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp import memory
-from guesthouse.interfaces.pulp.extension import Environment, Event, Extension, Posted, Refused, request
+from guesthouse.interfaces.pulp.extension import (
+    Drops,
+    Environment,
+    Event,
+    Extension,
+    Posted,
+    Refused,
+    request,
+)
 from guesthouse.interfaces.pulp.http import headers
 from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread, listen_address
 from guesthouse.interfaces.pulp.http.site import REPLY_SECONDS, Reply, Site, plain
@@ -84,6 +92,7 @@ class HTTPInbound(Extension):
         self._chosen: dict[str, str] = {}
         self._default = ""
         self._renewing: set[str] = set()
+        self._drops = Drops()
 
     def rows(self) -> tuple[HostFunction, ...]:
         """Return the imports."""
@@ -142,7 +151,12 @@ class HTTPInbound(Extension):
         with self._lock:
             pending = self._pending.pop(event_id, None)
         if pending is not None:
+            self._drops.add(pending.cell_id, "unanswered")
             pending.resolve(plain(500, "cell did not respond"))
+
+    def counters(self, cell_id: str) -> dict[str, int]:
+        """Return what was dropped for a cell."""
+        return self._drops.of(cell_id)
 
     def teardown(self) -> None:
         """Close all listeners."""
@@ -263,11 +277,13 @@ class HTTPInbound(Extension):
         if posted is not Posted.QUEUED:
             with self._lock:
                 self._pending.pop(asked.id, None)
+            self._drops.add(cell_id, "queue_full" if posted is Posted.FULL else "shut_down")
             return plain(503, "queue full" if posted is Posted.FULL else "cell shut down")
         try:
             async with asyncio.timeout(REPLY_SECONDS):
                 return await pending.future
         except TimeoutError:
+            self._drops.add(cell_id, "timeout")
             return plain(504, "cell timeout")
         finally:
             with self._lock:

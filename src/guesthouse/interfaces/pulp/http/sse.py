@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp import memory
-from guesthouse.interfaces.pulp.extension import Extension, Refused, request, take
+from guesthouse.interfaces.pulp.extension import Drops, Extension, Refused, request, take
 from guesthouse.interfaces.pulp.http.inbound import HTTPInbound
 from guesthouse.interfaces.pulp.http.server import Receive, Scope, Send
 from guesthouse.interfaces.pulp.http.site import Site
@@ -66,6 +66,7 @@ class SSE(Extension):
         self._http = http
         self._subscribers: defaultdict[tuple[str, str], set[Subscriber]] = defaultdict(set)
         self._lock = threading.Lock()
+        self._drops = Drops()
         http.on_site.append(self._prepare)
 
     def rows(self) -> tuple[HostFunction, ...]:
@@ -83,6 +84,14 @@ class SSE(Extension):
             mine = [each for key, group in self._subscribers.items() if key[0] == cell.id for each in group]
         for subscriber in mine:
             self._http.threads.loop.call_soon_threadsafe(subscriber.end)
+
+    def counters(self, cell_id: str) -> dict[str, int]:
+        """Return how many events slow subscribers of a cell lost, those still connected included."""
+        with self._lock:
+            groups = [group for key, group in self._subscribers.items() if key[0] == cell_id]
+            lost = sum(each.lost for group in groups for each in group)
+        counted = self._drops.of(cell_id)
+        return {"events": counted.get("events", 0) + lost} if counted or lost else {}
 
     # -- imports
 
@@ -151,6 +160,7 @@ class SSE(Extension):
                 if not self._subscribers[key]:
                     del self._subscribers[key]
             if subscriber.lost:
+                self._drops.add(route.owner, "events", subscriber.lost)
                 log.warning("events lost by a slow subscriber", cell=route.owner, lost=subscriber.lost)
         if not gone.done() or gone.cancelled():
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 
 from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp import memory
-from guesthouse.interfaces.pulp.extension import Environment, Event, Extension, Posted, Refused, request, take
+from guesthouse.interfaces.pulp.extension import (
+    Drops,
+    Environment,
+    Event,
+    Extension,
+    Posted,
+    Refused,
+    request,
+    take,
+)
 from guesthouse.interfaces.pulp.http import headers
 from guesthouse.interfaces.pulp.http.inbound import HTTPInbound
 from guesthouse.interfaces.pulp.http.server import Receive, Scope, Send
@@ -87,6 +96,7 @@ class WSInbound(Extension):
         self._ids = itertools.count(1)
         self._connections: dict[int, Connection] = {}
         self._lock = threading.Lock()
+        self._drops = Drops()
         http.on_site.append(self._prepare)
 
     def rows(self) -> tuple[HostFunction, ...]:
@@ -109,6 +119,10 @@ class WSInbound(Extension):
         for connection in mine:
             self._finish(connection, GOING_AWAY, "cell shut down")
 
+    def counters(self, cell_id: str) -> dict[str, int]:
+        """Return what was dropped for a cell."""
+        return self._drops.of(cell_id)
+
     # -- imports
 
     def register(self, call: CellCall, pointer: int, length: int) -> int:
@@ -129,6 +143,7 @@ class WSInbound(Extension):
             raise Refused(memory.FAILED, f"opcode {frame.opcode}")
         connection = self._own(call, frame.conn_id)
         if connection.waiting >= OUTGOING:
+            self._drops.add(call.cell.id, "slow_clients")
             self._finish(connection, TOO_SLOW, "too slow")
             self._http.threads.loop.call_soon_threadsafe(connection.aborted.set)
             raise Refused(memory.FAILED, "the client does not keep up and was disconnected")
@@ -225,6 +240,7 @@ class WSInbound(Extension):
             self._environment, Event(kind, payload, connection.cell_id, connection.number, self.name)
         )
         if posted is Posted.FULL:
+            self._drops.add(connection.cell_id, "events")
             log.warning("websocket event dropped", cell=connection.cell_id, kind=kind)
         return posted
 
