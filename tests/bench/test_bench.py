@@ -85,3 +85,8 @@ def test_clock_moves_forward_in_the_floor():
     begun = time.perf_counter()
     inner = floor.operations()["native"](1_000_000)
     assert 0 < inner <= time.perf_counter() - begun
+
+
+def test_a_busy_machine_is_mentioned():
+    assert "busy" in report.occupation(1.5, 2)
+    assert "busy" not in report.occupation(0.5, 2)

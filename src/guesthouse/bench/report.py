@@ -68,6 +68,21 @@ def table(rows: list[Row], peers: list[str]) -> Table:
     return laid
 
 
+def occupation(load: float, cores: int) -> str:
+    """Say what the machine's load before the measurement means for the figures.
+
+    Args:
+        load: processes that wanted to run, on average over the last minute.
+        cores: processors.
+    """
+    if load < cores / 2:
+        return f"load {load:.1f} before the measurement"
+    return (
+        f"load {load:.1f} before the measurement: others kept {cores} cores busy; the figures are worse than "
+        "they would be, those of two threads most of all"
+    )
+
+
 def main(*, json: bool = False, quick: bool = False) -> list[Row]:
     """Measure and print.
 
@@ -81,6 +96,7 @@ def main(*, json: bool = False, quick: bool = False) -> list[Row]:
     console = Console(stderr=json)
     if not console.is_terminal:
         console.width = 150  # a file or a pipe has no width of its own
+    about = machine()  # its load before ours
     rows: list[Row] = []
     with console.status("measuring") as status:
         for row in measure(seconds=0.02 if quick else 0.15, batches=2 if quick else 7):
@@ -88,17 +104,17 @@ def main(*, json: bool = False, quick: bool = False) -> list[Row]:
             status.update(f"measured: {row.title}")
     if json:
         found = [{**dataclasses.asdict(row), "misses": row.misses()} for row in rows]
-        Console(soft_wrap=True).print_json(codec.dumps({"machine": machine(), "rows": found}))
+        Console(soft_wrap=True).print_json(codec.dumps({"machine": about, "rows": found}))
         return rows
     console.print(table(rows, installed()))
     for row in rows:
         for text in [row.note, *row.misses()]:
             if text:
                 console.print(f"  {row.title}: {text}", highlight=False)
-    about = machine()
     console.print(
-        f"{about['cpu']}, {about['cores']} cores, load {about['load']:.1f}; Python {about['python']}, "
-        + ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version),
+        f"{about['cpu']}, {about['cores']} cores; Python {about['python']}, "
+        + ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
+        + f"\n{occupation(about['load'], about['cores'])}",
         highlight=False,
     )
     return rows
