@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import pathlib
 import threading
 import time
+import types
 
 import pytest
 
@@ -275,3 +277,32 @@ def test_a_lock_that_is_held_over_a_child(c, how):
     guest = c("state_lock_chain", limits=Limits(wall=10))
     for _ in range(5):
         assert guest.invoke(how).unwrap() == b""
+
+
+def test_instances_that_are_forgotten_in_a_cycle_give_their_locks_back(host):
+    """Nobody closed them: the garbage collector finds instance, session and call in whatever order."""
+    from guesthouse.engine import Engine
+    from guesthouse.interfaces.faasm import state as rows
+
+    store, engine = host.service("state"), Engine(cache=False)
+    wasm = wat_to_wasm("""(module
+      (import "env" "__faasm_write_state" (func $write (param i32 i32 i32)))
+      (import "env" "__faasm_lock_state_write" (func $lock (param i32)))
+      (import "env" "__faasm_read_state_ptr" (func $map (param i32 i32) (result i32)))
+      (memory (export "memory") 1 100) (data (i32.const 0) "gone\\00")
+      (func (export "go") (call $write (i32.const 0) (i32.const 0) (i32.const 4)) (call $lock (i32.const 0))
+        (drop (call $map (i32.const 0) (i32.const 4)))))""")
+    table = {(row.module, row.name): row for row in rows.ROWS}
+    module = engine.compile(wasm)
+    template = module.link({key: table[key] for key in {(i.module, i.name) for i in module.info.imports}})
+    for number in range(1, 9):
+        instance = template.open()
+        call = types.SimpleNamespace(tenant="t", id=number, parent=None, instance=instance)
+        call.itself, instance.call = call, call
+        rows.bind(instance, store)
+        instance.start()
+        instance.invoke("go")
+        del instance, call
+        gc.collect()
+    with store.session("t", owner=1000) as after:
+        after.lock(b"gone", write=True)

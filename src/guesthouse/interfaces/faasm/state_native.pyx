@@ -4,6 +4,8 @@
 Copies and pointers go without the GIL; what reaches the global tier, and every refusal, takes it.
 """
 
+cimport cython
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport realloc
@@ -32,6 +34,7 @@ cdef struct Use:
 # -- who asks ------------------------------------------------------------------------------------------
 
 
+@cython.no_gc_clear      # the session must still be there when the instance asks to detach
 cdef class StateUse(Attachment):
     """One instance's use of its tenant's state; the session is opened with the first host call."""
 

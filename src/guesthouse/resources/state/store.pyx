@@ -4,6 +4,8 @@
 
 import threading
 
+cimport cython
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -41,6 +43,7 @@ cdef Key key_of(bytes key) noexcept:
     return result
 
 
+@cython.no_gc_clear
 cdef class Session(Link):
     """One call's use of its tenant's state; made by `StateStore.session`, ended with `end` or ``with``.
 

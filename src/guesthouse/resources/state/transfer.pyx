@@ -5,6 +5,8 @@ Bytes are fetched when they are first needed, and only those (`fetch`); what was
 by byte, so that a partial push sends exactly that.
 """
 
+cimport cython
+
 from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
@@ -18,6 +20,7 @@ from guesthouse.resources.state.posix cimport count, look
 from guesthouse.resources.state.values cimport BACKEND, FINE, NO_MEMORY, Key, Value, tenant_destroy
 
 
+@cython.no_gc_clear      # what its values lie in must outlive it
 cdef class Room:
     """A tenant's part of the store: its values here, its name and bounds in the global tier."""
 
@@ -26,6 +29,7 @@ cdef class Room:
             tenant_destroy(self.tenant)
 
 
+@cython.no_gc_clear      # its locks are given back when it is deallocated
 cdef class Link:
     """Speaks to the global tier for one actor."""
 
