@@ -177,6 +177,25 @@ FAASM_IMPORT("pthread_mutex_init") int faasm_pthread_mutex_init(faasm_mutex_t *m
 FAASM_IMPORT("pthread_mutex_lock") int faasm_pthread_mutex_lock(faasm_mutex_t *mutex);
 FAASM_IMPORT("pthread_mutex_trylock") int faasm_pthread_mutex_trylock(faasm_mutex_t *mutex);
 FAASM_IMPORT("pthread_mutex_unlock") int faasm_pthread_mutex_unlock(faasm_mutex_t *mutex);
+FAASM_IMPORT("pthread_self") faasm_thread_t faasm_pthread_self(void);
+FAASM_IMPORT("pthread_equal") int faasm_pthread_equal(faasm_thread_t one, faasm_thread_t other);
+FAASM_IMPORT("pthread_detach") int faasm_pthread_detach(faasm_thread_t thread);
+FAASM_IMPORT("pthread_once") int faasm_pthread_once(int32_t *control, void (*function)(void));
+
+/* Like mutexes, conditions are known to the host by their address. */
+typedef int32_t faasm_cond_t;
+typedef struct { int64_t seconds; int32_t nanoseconds; } faasm_time_t;
+FAASM_IMPORT("pthread_cond_wait") int faasm_pthread_cond_wait(faasm_cond_t *condition, faasm_mutex_t *mutex);
+FAASM_IMPORT("pthread_cond_timedwait")
+int faasm_pthread_cond_timedwait(faasm_cond_t *condition, faasm_mutex_t *mutex, const faasm_time_t *until);
+FAASM_IMPORT("pthread_cond_signal") int faasm_pthread_cond_signal(faasm_cond_t *condition);
+FAASM_IMPORT("pthread_cond_broadcast") int faasm_pthread_cond_broadcast(faasm_cond_t *condition);
+
+typedef int32_t faasm_key_t;
+FAASM_IMPORT("pthread_key_create") int faasm_pthread_key_create(faasm_key_t *key, void (*destructor)(void *));
+FAASM_IMPORT("pthread_key_delete") int faasm_pthread_key_delete(faasm_key_t key);
+FAASM_IMPORT("pthread_setspecific") int faasm_pthread_setspecific(faasm_key_t key, const void *value);
+FAASM_IMPORT("pthread_getspecific") void *faasm_pthread_getspecific(faasm_key_t key);
 
 #ifdef __cplusplus
 }

@@ -4,25 +4,13 @@
 #include <stdio.h>
 #include "faasm.h"
 
-#define IMPORT(name) __attribute__((import_module("env"), import_name(name)))
-IMPORT("pthread_cond_wait") int cond_wait(int *condition, faasm_mutex_t *mutex);
-IMPORT("pthread_cond_timedwait") int cond_timedwait(int *condition, faasm_mutex_t *mutex, const void *until);
-IMPORT("pthread_cond_signal") int cond_signal(int *condition);
-IMPORT("pthread_cond_broadcast") int cond_broadcast(int *condition);
-IMPORT("pthread_once") int once(int *control, void (*function)(void));
-IMPORT("pthread_self") int self(void);
-IMPORT("pthread_equal") int equal(int one, int other);
-IMPORT("pthread_detach") int detach(int thread);
-IMPORT("pthread_key_create") int key_create(int *key, void (*destructor)(void *));
-IMPORT("pthread_key_delete") int key_delete(int key);
-IMPORT("pthread_setspecific") int setspecific(int key, const void *value);
-IMPORT("pthread_getspecific") void *getspecific(int key);
-
 #define BUSY 10
 #define TIMED_OUT 73
 
 static faasm_mutex_t mutex;
-static int condition, control, key;
+static faasm_cond_t condition;
+static int32_t control;
+static faasm_key_t key;
 static volatile int counter, calls, destroyed, ready;
 static int array[2000];
 static uint8_t *mapped;
@@ -72,7 +60,7 @@ static int results(void) {
     if (faasm_pthread_create(&thread, NULL, double_it, (void *)21) || faasm_pthread_join(thread, &result)) return 1;
     if ((uintptr_t)result != 42) return 2;
     if (faasm_pthread_join(thread, NULL) == 0 || faasm_pthread_join(12345, NULL) == 0) return 3; /* once only */
-    return faasm_pthread_join((faasm_thread_t)self(), NULL) ? 0 : 4;
+    return faasm_pthread_join(faasm_pthread_self(), NULL) ? 0 : 4;
 }
 
 static void *count(void *argument) {
@@ -99,7 +87,7 @@ static int mutexes(void) {
 static void *producer(void *argument) {
     faasm_pthread_mutex_lock(&mutex);
     ready = 1;
-    cond_broadcast(&condition);
+    faasm_pthread_cond_broadcast(&condition);
     faasm_pthread_mutex_unlock(&mutex);
     return argument;
 }
@@ -108,19 +96,19 @@ static int conditions(void) {
     faasm_thread_t thread;
     faasm_pthread_mutex_lock(&mutex);
     faasm_pthread_create(&thread, NULL, producer, NULL);
-    while (!ready) cond_wait(&condition, &mutex);
+    while (!ready) faasm_pthread_cond_wait(&condition, &mutex);
     faasm_pthread_mutex_unlock(&mutex);
     faasm_pthread_join(thread, NULL);
-    struct { int64_t seconds; int32_t nanoseconds; } past = {1, 0};
+    faasm_time_t past = {1, 0};
     faasm_pthread_mutex_lock(&mutex);
-    if (cond_timedwait(&condition, &mutex, &past) != TIMED_OUT) return 1;
-    return faasm_pthread_mutex_unlock(&mutex) || cond_signal(&condition);
+    if (faasm_pthread_cond_timedwait(&condition, &mutex, &past) != TIMED_OUT) return 1;
+    return faasm_pthread_mutex_unlock(&mutex) || faasm_pthread_cond_signal(&condition);
 }
 
 static void call_once(void) { calls++; }
 
 static void *calls_once(void *argument) {
-    once(&control, call_once);
+    faasm_pthread_once(&control, call_once);
     return argument;
 }
 
@@ -128,27 +116,27 @@ static int once_only(void) {
     faasm_thread_t threads[3];
     for (int i = 0; i < 3; i++) faasm_pthread_create(&threads[i], NULL, calls_once, NULL);
     for (int i = 0; i < 3; i++) faasm_pthread_join(threads[i], NULL);
-    once(&control, call_once);
+    faasm_pthread_once(&control, call_once);
     return calls != 1;
 }
 
 static void destroy(void *value) { destroyed += (int)(uintptr_t)value; }
 
 static void *uses_key(void *argument) {
-    if (getspecific(key)) return (void *)1; /* NULL at first, whatever others set */
-    setspecific(key, argument);
-    return (void *)(uintptr_t)(getspecific(key) != argument || equal(self(), 1));
+    if (faasm_pthread_getspecific(key)) return (void *)1; /* NULL at first, whatever others set */
+    faasm_pthread_setspecific(key, argument);
+    return (void *)(uintptr_t)(faasm_pthread_getspecific(key) != argument || faasm_pthread_equal(faasm_pthread_self(), 1));
 }
 
 static int keys(void) {
     faasm_thread_t threads[2];
     void *failed = NULL;
-    if (key_create(&key, destroy) || setspecific(key, (void *)99)) return 1;
+    if (faasm_pthread_key_create(&key, destroy) || faasm_pthread_setspecific(key, (void *)99)) return 1;
     for (uintptr_t i = 0; i < 2; i++) faasm_pthread_create(&threads[i], NULL, uses_key, (void *)(i + 1));
     for (int i = 0; i < 2; i++)
         if (faasm_pthread_join(threads[i], &failed) || failed) return 2;
-    if (destroyed != 3 || (uintptr_t)getspecific(key) != 99) return 3;
-    return key_delete(key) || key_delete(key) == 0 || setspecific(key, NULL) == 0;
+    if (destroyed != 3 || (uintptr_t)faasm_pthread_getspecific(key) != 99) return 3;
+    return faasm_pthread_key_delete(key) || faasm_pthread_key_delete(key) == 0 || faasm_pthread_setspecific(key, NULL) == 0;
 }
 
 static void *leaves(void *argument) {
@@ -220,7 +208,7 @@ int main(void) {
         case 'i': { faasm_thread_t t; faasm_pthread_create(&t, NULL, (void *(*)(void *))9999, NULL);
                     return faasm_pthread_join(t, NULL); }
         case 'd': { faasm_thread_t t; faasm_pthread_create(&t, NULL, double_it, NULL);
-                    return detach((int)t) || faasm_pthread_join(t, NULL) == 0; }
+                    return faasm_pthread_detach(t) || faasm_pthread_join(t, NULL) == 0; }
         default: return 100;
     }
 }
