@@ -87,10 +87,14 @@ def test_cancel_before_the_call(start):
 
 
 def test_close_from_another_thread_ends_the_call_first(start):
-    instance = start(SPIN)
-    threading.Timer(0.05, instance.close).start()
+    text = '(module (import "h" "f" (func $f)) (func (export "run") (call $f) (loop (br 0))))'
+    inside = threading.Event()
+    instance = start(text, {("h", "f"): ("", "", lambda call: inside.set())})
+    thread = threading.Thread(target=lambda: (inside.wait(), instance.close()))
+    thread.start()
     with pytest.raises(Cancelled, match="closed"):
-        instance.invoke("spin")
+        instance.invoke("run")
+    thread.join()
     assert instance.closed
 
 
