@@ -300,6 +300,18 @@ def test_a_killed_session_is_lost_and_leaves_no_process(bench_on):
     assert child.returncode is not None
 
 
+def test_a_sessions_process_has_none_of_the_hosts_secrets(bench_on, monkeypatch):
+    monkeypatch.setenv("API_TOKEN", "hush")
+    bench = bench_on("cpu")
+    bench.alloc(64)
+    (session,) = bench.fabric.gpu.sessions()
+    child = session._channel._child.pid
+    assert b"hush" not in Path(f"/proc/{child}/environ").read_bytes()
+    links = [os.readlink(link) for link in Path(f"/proc/{child}/fd").iterdir()]
+    assert len(links) <= 10
+    assert not [link for link in links if "guesthouse-memory" in link or "guesthouse-blocks" in link]
+
+
 def test_a_session_outlives_the_thread_that_opened_it(bench_on):
     bench = bench_on("cpu")
     opened: list[int] = []

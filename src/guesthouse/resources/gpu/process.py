@@ -26,6 +26,9 @@ REAP_SECONDS = 10.0
 #: Guests' kernels stay out of the user's caches; and cached ones have lost what is known of their arguments.
 _NO_CACHE = {"PYOPENCL_NO_CACHE": "1", "CUDA_CACHE_DISABLE": "1"}
 
+_KEPT = {"PATH", "LD_LIBRARY_PATH", "LANG", "TZ"}
+_KEPT_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OCL_", "OPENCL_", "POCL_", "PYTHON")
+
 Check = Callable[[], object] | None
 
 
@@ -147,7 +150,13 @@ class Process:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a process of ours: this one's, with the path to this package."""
+    """The environment of a process of ours: the path to this package, and what computing depends on.
+
+    Nothing else of this process's: kernels may be native code, and environments hold secrets.
+    """
     source = Path(next(iter(guesthouse.resources.__path__))).parents[1]
     paths = [str(source), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    kept = {
+        name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+    }
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
