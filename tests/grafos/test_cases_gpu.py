@@ -307,7 +307,7 @@ def test_a_sessions_process_has_none_of_the_hosts_secrets(bench_on, monkeypatch)
     (session,) = bench.fabric.gpu.sessions()
     child = session._channel._child.pid
     assert b"hush" not in Path(f"/proc/{child}/environ").read_bytes()
-    links = [os.readlink(link) for link in Path(f"/proc/{child}/fd").iterdir()]
+    links = [str(link.readlink()) for link in Path(f"/proc/{child}/fd").iterdir()]
     assert len(links) <= 10
     assert not [link for link in links if "guesthouse-memory" in link or "guesthouse-blocks" in link]
 
