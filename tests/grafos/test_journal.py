@@ -117,3 +117,24 @@ def test_the_journal_does_not_grow_without_bound(tmp_path: Path) -> None:
         clock.advance(3602)
     assert memory.leases.journal.records < 110_000
     memory.close()
+
+
+def test_a_restart_forgets_by_the_same_rules(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    memory = Memory(clock, journal=Journal(tmp_path / "j", durable=False))
+    ids = []
+    for _ in range(65_536 + 3):
+        lease = memory.leases.grant("t", 1, 10)
+        memory.leases.free("t", lease.id)
+        ids.append(lease.id)
+    memory.close()
+    memory = Memory(clock, journal=Journal(tmp_path / "j", durable=False))
+    assert len(memory.leases.held_by("t")) == 65_536
+    assert memory.leases.query("t", ids[-1]).status == 2
+    with pytest.raises(LeaseError):
+        memory.leases.query("t", ids[0])
+    memory.close()
+    clock.advance(3602)
+    memory = Memory(clock, journal=Journal(tmp_path / "j", durable=False))
+    assert memory.leases.held_by("t") == []
+    memory.close()

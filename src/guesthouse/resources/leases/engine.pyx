@@ -384,11 +384,21 @@ cdef class LeaseEngine:
         return works
 
     def forget(self, Lease lease):
-        """Drop every trace of an ended lease: from now on its id is as unknown as any other."""
+        """Drop every trace of an ended lease: from now on its id is as unknown as any other.
+
+        The journal is not told: a restart forgets by the same rules.
+        """
         del self.leases[lease.id]
         table_remove(self.table, lease.row)
-        if self.journal is not None:
-            self.journal.append(("forget", lease.id), flush=False)
+
+    def trim(self):
+        """Forget what there is too much of, and what is too old; after a recovery."""
+        cdef Tenant owner
+        with self.lock:
+            for owner in self.tenants.values():
+                while len(owner.ended) > REMEMBER_COUNT and not (<Lease>owner.ended[0]).held:
+                    self.forget(<Lease>owner.ended.popleft())
+        self.reap()
 
     def recover(self, records, survives):
         """Bring back what the journal tells, before anybody is served."""

@@ -48,8 +48,6 @@ def trace(
             lease.held = False
         elif kind == "fence":
             lease.status = FENCED
-        elif kind == "forget":
-            del leases[subject]
     return leases, generation
 
 
@@ -92,6 +90,7 @@ def recover(engine: Any, records: Iterable[tuple[Any, ...]], survives: bool) -> 
     engine.advance_generation(generation)
     for restored in unclean:
         engine.tear_down(restored)
+    engine.trim()
 
 
 def claim_extents(engine: Any, leases: Iterable[Traced]) -> None:
