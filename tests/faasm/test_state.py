@@ -299,10 +299,37 @@ def test_instances_that_are_forgotten_in_a_cycle_give_their_locks_back(host):
         instance = template.open()
         call = types.SimpleNamespace(tenant="t", id=number, parent=None, instance=instance)
         call.itself, instance.call = call, call
-        rows.bind(instance, store)
+        rows.bind(instance, store, "t")
         instance.start()
         instance.invoke("go")
         del instance, call
         gc.collect()
     with store.session("t", owner=1000) as after:
         after.lock(b"gone", write=True)
+
+
+def test_an_instance_that_outlives_its_calls_has_state_too(host):
+    """A resident guest of another interface, such as a Pulp cell, is bound without a call."""
+    guest = host.load(verbs_module(), name="resident", tenant="owner", grant=["faasm"])
+    with guest.open(None) as instance:
+        instance.start()
+        instance.invoke("malloc", 1)
+        with pytest.raises(Trap, match="key is no string"):
+            invoke_state(instance)
+        assert host.service("state").usage("owner")["keys"] == 0
+
+
+def invoke_state(instance) -> None:
+    """Reads state at a bad key, through a library of the instance's own store."""
+    from guesthouse.engine.linking import compile_beside, host_functions, run
+    from guesthouse.interfaces.faasm import state as rows
+
+    row = next(row for row in rows.ROWS if row.name == "__faasm_push_state")
+    forward = compile_beside(
+        instance,
+        wat_to_wasm("""(module
+      (import "env" "__faasm_push_state" (func $push (param i32)))
+      (func (export "go") (call $push (i32.const -1))))"""),
+    )
+    function = host_functions(instance, forward.link({("env", row.name): row}, counted=False)).export("go")
+    run(function)

@@ -62,10 +62,10 @@ class FaasmSide(GuestSide):
 
     def bind(self, instance: Instance, call: Call | None) -> None:
         """Open the call's session, and say how its WASI part is to be set up."""
+        if self._state is not None:
+            state.bind(instance, self._state, self.guest.tenant)
         if call is None:
             return
-        if self._state is not None:
-            state.bind(instance, self._state)
         view, rows, setup = self._files, self._rows, self._setup
         if call.capabilities is not None:  # less than the guest itself was granted, perhaps
             rows = self._library_rows(self.guest.granted & call.capabilities)

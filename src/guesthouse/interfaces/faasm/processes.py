@@ -63,7 +63,7 @@ class Processes:
             )  # fmt: skip
             instance.call, instance.deadline, instance.input = call, call.deadline, call.input
             if store is not None:
-                state.bind(instance, store)
+                state.bind(instance, store, self.guest.tenant)
             share(main, instance)
             context = context_of(main)
             if context is not None:

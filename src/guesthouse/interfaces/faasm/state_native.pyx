@@ -22,6 +22,9 @@ from guesthouse.resources.state.locking cimport Actor, unlock_all
 from guesthouse.resources.state.store cimport Session
 from guesthouse.resources.state.values cimport BACKEND, KEY_LIMIT, STOPPED, Key, Value, release
 
+import itertools
+import types
+
 from guesthouse.resources.state import errors
 
 cdef int SLOT = claim_slot("faasm.state")
@@ -30,6 +33,11 @@ cdef int SLOT = claim_slot("faasm.state")
 cdef struct Use:
     Actor* actor            # NULL before the first call
     void* keeper            # the StateUse, borrowed
+
+# Owners of locks that no call owns: instances that outlive their calls.
+NO_CALL = 1 << 62
+NO_PARENT = types.SimpleNamespace(parent=None)
+residents = itertools.count(1)
 
 # -- who asks ------------------------------------------------------------------------------------------
 
@@ -40,10 +48,11 @@ cdef class StateUse(Attachment):
 
     cdef Use use
     cdef object store
+    cdef str tenant
     cdef Session session
 
-    def __init__(self, store):
-        self.store = store
+    def __init__(self, store, str tenant):
+        self.store, self.tenant = store, tenant
         self.use.keeper = <void*> self
         self.pointer = &self.use
 
@@ -52,14 +61,15 @@ cdef class StateUse(Attachment):
             unlock_all(self.use.actor)
 
 
-def bind(Instance instance not None, store):
-    """Let an instance that has not started use the state of its call's tenant.
+def bind(Instance instance not None, store, str tenant not None):
+    """Let an instance that has not started use its tenant's state.
 
     Args:
-        instance: its ``call`` names the tenant and owns the locks that the guest takes.
+        instance: its ``call`` owns the locks that the guest takes; the instance itself where it outlives calls.
         store: the host's `StateStore`.
+        tenant: whose state.
     """
-    instance.attach(SLOT, StateUse(store))
+    instance.attach(SLOT, StateUse(store, tenant))
 
 
 cdef int stop(void* argument) noexcept nogil:
@@ -95,12 +105,16 @@ cdef Actor* open_session(Record* record, Use* use) noexcept with gil:
     cdef StateUse keeper = <StateUse> use.keeper
     try:
         call = (<Instance> record.owner).call
+        if call is None:
+            keeper.session = keeper.store.session(keeper.tenant, NO_CALL + next(residents))
+            call = NO_PARENT
         above, parent = [], call.parent
         while parent is not None:
             above.append(parent.id)
             parent = parent.parent
         # Room for all of them; who waits is found out when that matters.
-        keeper.session = keeper.store.session(call.tenant, call.id, above)
+        if keeper.session is None:
+            keeper.session = keeper.store.session(keeper.tenant, call.id, above)
         keeper.session.actor.waiter_count = 0
         keeper.session.actor.stop = stop
         keeper.session.actor.stop_argument = record
