@@ -13,7 +13,7 @@ from guesthouse.calls import Call
 from guesthouse.engine import HostFunction, ModuleInfo, Native
 from guesthouse.errors import Trap
 from guesthouse.interfaces.contract import LoadedGuest
-from guesthouse.interfaces.faasm import state_native
+from guesthouse.interfaces.faasm import state_use
 from guesthouse.interfaces.faasm.files_native import FUNCTIONS, WASI_PATH_OPEN, read_beneath
 from guesthouse.interfaces.faasm.io import text_at
 from guesthouse.interfaces.faasm.rows import row
@@ -84,7 +84,7 @@ def write_state_from_file(call: Call, key: int, path: int) -> int:
     if data is None:
         shown = where.decode("utf-8", "backslashreplace")
         raise Trap(f"{shown!r} is no file that can be read", guest=call.guest, function=function)
-    state = state_native.session(call.instance)
+    state = state_use.session(call.instance)
     if state is None:
         raise Trap("faasm.state was not granted", guest=call.guest, function=function)
     state.write(name, data)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from guesthouse.engine import HostFunction, Native
 from guesthouse.interfaces.faasm.rows import row
-from guesthouse.interfaces.faasm.state_native import FUNCTIONS, bind
+from guesthouse.interfaces.faasm.state_native import FUNCTIONS
+from guesthouse.interfaces.faasm.state_use import bind
 
 __all__ = ["CAPABILITY", "ROWS", "bind"]
 
