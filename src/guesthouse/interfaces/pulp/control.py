@@ -27,6 +27,8 @@ REQUEST_SECONDS = 5.0
 CLIENTS = 16
 """Connections that are served at once; others wait to be accepted."""
 
+#: What a row of the status holds in any case.
+_BRIEF = ("name", "state", "steps")
 _LENGTH = struct.Struct("<I")
 _BACKLOG = 16
 _WAIT = 0.2
@@ -167,13 +169,24 @@ class ControlSocket:
                 connection.settimeout(REQUEST_SECONDS)
                 try:
                     reply = self._answer(receive_frame(connection))
+                    self._reply(connection, reply)
                 except BadFrame as error:
-                    reply = {"error": str(error)}
-                send_frame(connection, reply)
+                    send_frame(connection, {"error": str(error)})
         except OSError as error:
             log.debug("control client went away", error=str(error))
         finally:
             self._slots.release()
+
+    @staticmethod
+    def _reply(connection: socket.socket, reply: dict[str, Any]) -> None:
+        """Send a reply; of a status that is too large for a frame only the most important is left."""
+        try:
+            send_frame(connection, reply)
+        except BadFrame:
+            if "cells" not in reply:
+                raise
+            brief = [{key: row[key] for key in _BRIEF} for row in reply["cells"]]
+            send_frame(connection, {**reply, "cells": brief})
 
     def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         op, cell = request.get("op"), request.get("cell")

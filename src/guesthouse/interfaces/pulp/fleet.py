@@ -88,7 +88,7 @@ class Fleet:
         self._registered = registered
         self._members: dict[tuple[str, str], Member] = {}
         self._gateway: HTTPServer | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     # -- life
 
@@ -112,10 +112,10 @@ class Fleet:
         """Close the gateway and stop the applications, the last one first."""
         with self._lock:
             gateway, self._gateway = self._gateway, None
-        if gateway is not None:
-            gateway.close()
-        for member in list(self._members.values())[::-1]:
-            self._stop(member)
+            if gateway is not None:
+                gateway.close()
+            for member in list(self._members.values())[::-1]:
+                self._stop(member)
         self.lives.stop_polling()
         self.lives.tear_down()
         self.threads.close()
@@ -127,11 +127,12 @@ class Fleet:
             NotFound: no such instance.
             LoadError: the fresh one does not start; the instance is gone then.
         """
-        member = self.member(application, instance)
-        self._stop(member)
-        fresh = self._made(member.application, instance)
-        self._start(fresh)
-        return fresh
+        with self._lock:
+            member = self.member(application, instance)
+            self._stop(member)
+            fresh = self._made(member.application, instance)
+            self._start(fresh)
+            return fresh
 
     def __enter__(self) -> Self:
         self.start()

@@ -104,7 +104,7 @@ def read_module(spec: CellSpec) -> bytes:
     """
     try:
         wasm = spec.read()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
         raise LoadError(f"read wasm: {error}", guest=spec.label) from None
     found = hashlib.sha256(wasm).hexdigest() if spec.wasm_sha256 else ""
     if found != spec.wasm_sha256:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -71,11 +71,13 @@ class Runtime:
         self.units = {
             spec.name: Unit(spec, self._load, self._finalize) for spec in _specs(cells, strict_links)
         }
+        self._by_id = {unit.spec.id: unit for unit in self.units.values()}
         self.environment = Environment(storage_root, settings or {}, self.post)
         self.lives = Lives(self.environment, shared)
         self._together = together
         self._applications = applications
         self._lock = threading.Lock()
+        self._directing = threading.Lock()
         self._stopped = False
 
     # -- life
@@ -110,13 +112,21 @@ class Runtime:
             self._stopped = True
         self.lives.stop_polling()
         until = time.monotonic() + SHUTDOWN_SECONDS
+        directing = self._directing.acquire(timeout=SHUTDOWN_SECONDS)  # a reload under way comes first
+        try:
+            self._stop_units(until)
+        finally:
+            if directing:
+                self._directing.release()
+        log.info("shutdown complete")
+        self.lives.tear_down()
+
+    def _stop_units(self, until: float) -> None:
         units = list(self.units.values())[::-1]
         for unit in units:
             unit.stop_stepping(STEP_GRACE)
         for unit in units:
             unit.shut_down(until)
-        log.info("shutdown complete")
-        self.lives.tear_down()
 
     def __enter__(self) -> Self:
         self.start()
@@ -130,7 +140,7 @@ class Runtime:
     def post(self, event: Event) -> Posted:
         """Queue an event for its cell, or for every cell that declares the capability it comes from."""
         if event.cell_id:
-            unit = self._unit_by_id(event.cell_id)
+            unit = self._by_id.get(event.cell_id)
             return unit.post(event) if unit is not None else Posted.GONE
         outcome = Posted.GONE
         for unit in self.units.values():
@@ -160,15 +170,15 @@ class Runtime:
             LoadError: the file cannot be loaded; the cell runs on as it was.
             CallError: the new instance did not start; the cell has failed.
         """
-        unit = self._named(name)
-        unit.reload(lambda spec: load(spec, self.registry, self.surroundings), STEP_GRACE)
+        with self._directed(name) as unit:
+            unit.reload(lambda spec: load(spec, self.registry, self.surroundings), STEP_GRACE)
         log.info("cell reloaded", cell=name)
 
     def shut_down(self, name: str) -> None:
         """Stop one cell; raises `NotFound`."""
-        unit = self._named(name)
-        unit.stop_stepping(STEP_GRACE)
-        unit.shut_down(time.monotonic() + SHUTDOWN_SECONDS)
+        with self._directed(name) as unit:
+            unit.stop_stepping(STEP_GRACE)
+            unit.shut_down(time.monotonic() + SHUTDOWN_SECONDS)
 
     def wanted(self) -> list[Capability]:
         """Return the capabilities that take part: those of all cells, and whatever some cell declares."""
@@ -213,14 +223,15 @@ class Runtime:
     def _finalize(self, event: Event) -> None:
         self.lives.finalize(event)
 
-    def _named(self, name: str) -> Unit:
-        try:
-            return self.units[name]
-        except KeyError:
-            raise NotFound("cell", name, known=list(self.units)) from None
-
-    def _unit_by_id(self, cell_id: str) -> Unit | None:
-        return next((unit for unit in self.units.values() if unit.spec.id == cell_id), None)
+    @contextmanager
+    def _directed(self, name: str) -> Iterator[Unit]:
+        """Hold a unit for one who stops or replaces it: two at once would get in each other's way."""
+        if name not in self.units:
+            raise NotFound("cell", name, known=list(self.units))
+        with self._directing:
+            if self._stopped:
+                raise NotFound("running cell", name)
+            yield self.units[name]
 
     def _boot_in_turn(self) -> None:
         for unit in self.units.values():

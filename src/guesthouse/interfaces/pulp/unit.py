@@ -214,6 +214,7 @@ class Unit:
             "state": str(self.state),
             "steps": sum(loop.steps for loop in self.loops),
             "restarts": self.restarts,
+            "health": sorted({str(loop.supervisor.state) for loop in self.loops}),
             "runaways": sum(loop.supervisor.runaways for loop in self.loops),
             "queued": len(self.mailbox),
             "dropped": self.mailbox.dropped,

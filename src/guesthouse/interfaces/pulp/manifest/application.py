@@ -62,7 +62,7 @@ class ApplicationManifest:
         table = tables.read(path)
         tables.check(table, _KEYS, path)
         tables.schema_version(table, path)
-        name = tables.required(table, "name", path)
+        name = tables.directory(tables.required(table, "name", path), path, "name")
         version = tables.required(table, "version", path)
         files = _cell_files(table, path)
         pinned = table.get("require_wasm_sha256", False)
@@ -128,9 +128,9 @@ def _cell(path: Path, pinned: bool) -> CellManifest:
         return cell
     try:
         found = tables.sha256(cell.wasm)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ManifestError(
-            f"read wasm: {cell.wasm}: {error.strerror or error}", file=str(path), key="wasm"
+            f"read wasm: {cell.wasm}: {tables.reason(error)}", file=str(path), key="wasm"
         ) from None
     if found != cell.wasm_sha256:
         tables.invalid(
@@ -153,12 +153,12 @@ def _orchestrator(table: Mapping[str, Any], path: Path) -> tuple[str, str]:
     try:
         data = file.read_bytes()
         text = data.decode()
-    except OSError as error:
-        raise ManifestError(
-            f"read script: {error.strerror or error}", file=str(file), key="orchestrator.script"
-        ) from None
     except UnicodeDecodeError as error:
         raise ManifestError(f"read script: not UTF-8 at byte {error.start}", file=str(file)) from None
+    except (OSError, ValueError) as error:
+        raise ManifestError(
+            f"read script: {tables.reason(error)}", file=str(file), key="orchestrator.script"
+        ) from None
     found = hashlib.sha256(data).hexdigest()
     if found != wanted:
         tables.invalid(

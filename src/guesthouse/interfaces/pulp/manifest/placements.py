@@ -52,6 +52,8 @@ def placed(
     Raises:
         ManifestError: an unknown or repeated cell, bad or repeated instance names, equal addresses.
     """
+    for cell in cells:
+        tables.directory(cell.name, cell.path, "name")
     known = {cell.name: cell for cell in cells}
     chosen: dict[str, tuple[tuple[str, ...], Mapping[str, Any]]] = {}
     for index, table in enumerate(given):
@@ -117,8 +119,9 @@ def _names(named: Sequence[str], counts: Sequence[int], path: Path, key: str) ->
     for index, name in enumerate(names):
         if not name:
             tables.invalid(f"{key}[{index}] is blank; name the instance or remove it", path, key)
-        if "@" in name or "/" in name or "\0" in name:
-            tables.invalid(f"{key}: the name {name!r} must not contain '@', '/' or NUL", path, key)
+        if "@" in name:
+            tables.invalid(f"{key}: the name {name!r} must not contain '@'", path, key)
+        tables.directory(name, path, key)
         if name in names[:index]:
             tables.invalid(f"{key}: duplicate instance {name!r}; rename one", path, key)
     return names

@@ -40,8 +40,8 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_bytes()
-    except OSError as error:
-        raise ManifestError(f"read manifest: {error.strerror or error}", file=str(path)) from None
+    except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
+        raise ManifestError(f"read manifest: {reason(error)}", file=str(path)) from None
     try:
         table = tomllib.loads(text.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -115,12 +115,24 @@ def names(table: Mapping[str, Any], key: str, *, lower: bool = False) -> tuple[s
     return tuple(dict.fromkeys(kept))
 
 
+def directory(name: str, path: Path, key: str) -> str:
+    """Return a name that files are kept under; it must be able to name a directory."""
+    if "/" in name or "\0" in name or name in (".", ".."):
+        invalid(f"{key} {name!r} cannot name a directory: it is '.' or '..', or holds '/' or NUL", path, key)
+    return name
+
+
 def digest(value: str, path: Path, key: str) -> str:
     """Return a SHA-256 in lower-case hex without its optional ``sha256:`` prefix; blank stays blank."""
     text = value.strip().lower().removeprefix("sha256:")
     if text and (len(text) != 64 or any(letter not in "0123456789abcdef" for letter in text)):
         invalid(f"{key} must be 64 hexadecimal digits", path, key)
     return text
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Return why a file cannot be read, without repeating its path."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 def sha256(path: Path) -> str:
