@@ -8,11 +8,13 @@ import pytest
 from tests.pulp.conftest import Window
 
 from guesthouse import pulp
+from guesthouse.capabilities import capability, i32
 from guesthouse.errors import LoadError
 from guesthouse.interfaces.pulp import codec
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.manifest import CellManifest
 from guesthouse.interfaces.pulp.runtime import Runtime
+from guesthouse.registry import Registry
 
 
 class Recorder(pulp.Extension):
@@ -142,3 +144,58 @@ def test_hooks_that_refuse_fail_the_start_or_the_cell(run, hook) -> None:
     registry = Catalogue().registry().gated(Refusing().capability())
     with pytest.raises(LoadError, match=r"demo.refusing.*not today"):
         run(registry, {"name": "a", "capabilities": ["demo.refusing"]})
+
+
+def test_an_exception_of_a_strangers_function_crashes_the_cell_and_nothing_else(
+    run, build, surroundings
+) -> None:
+    raised: list[str] = []
+
+    def demo_greet(call, pointer: i32, length: i32) -> i32:
+        """Fail in a way that nobody foresaw."""
+        raised.append(call.guest)
+        raise ZeroDivisionError("surprise")
+
+    catalogue = Catalogue()
+    registry = Registry().always(catalogue.sibling.capability())
+    registry.gated(*(each.capability() for each in catalogue.gated if each.name != "demo.greet"))
+    registry.gated(capability("demo.greet", demo_greet, module="pulp", interface="pulp"))
+    granted = {"capabilities": ["demo.greet"]}
+    runtime = run(
+        registry,
+        {"name": "any", **granted},
+        {"name": "kit", "wasm": str(build("kit.c")), "consumes": ["any"]},
+        {"name": "polite", "wasm": str(build("greeter.c")), "config": {"name": "x"}, **granted},
+    )
+    states = {row["name"]: (row["state"], row["error"]) for row in runtime.status()}
+    assert states["polite"][0] == "failed"
+    assert "a host function raised ZeroDivisionError: surprise" in states["polite"][1]
+    with pytest.raises(ZeroDivisionError, match="surprise"):
+        Window(runtime.cell("any"))("demo_greet", b"x")
+    until(lambda: runtime.units["any"].restarts == 1)
+    assert runtime.cell("kit").call("relay", b"any|demo_greet|\x91\xa1x") == b"\x63"
+    until(lambda: runtime.units["any"].restarts == 2)
+    assert Window(runtime.cell("any"))("events")[0] == 0
+    assert raised == ["polite", "any", "any"]
+
+
+def test_a_step_survives_what_strangers_raise(run, build) -> None:
+    """The loop that steps a cell goes on after an exception of somebody else's function."""
+    calls: list[int] = []
+
+    def demo_greet(call, pointer: i32, length: i32) -> i32:
+        """Fail the first time."""
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("once")
+        return 0
+
+    catalogue = Catalogue()
+    registry = Registry().always(catalogue.sibling.capability())
+    registry.gated(capability("demo.greet", demo_greet, module="pulp", interface="pulp"))
+    runtime = run(
+        registry, {"name": "step", "wasm": str(build("stepgreet.wat")), "capabilities": ["demo.greet"]}
+    )
+    until(lambda: runtime.units["step"].restarts == 1)
+    until(lambda: len(calls) > 2)
+    assert runtime.status()[0]["state"] == "ready"

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from guesthouse.errors import CallError, DeadlineExceeded, LoadError
 from guesthouse.interfaces.pulp import codec
 from guesthouse.interfaces.pulp.body import Body, Tree
-from guesthouse.interfaces.pulp.errors import CellClosed, CellFailed, prefixed
+from guesthouse.interfaces.pulp.errors import (
+    CellClosed,
+    CellFailed,
+    HostFunctionFailed,
+    no_strangers,
+    prefixed,
+)
 from guesthouse.interfaces.pulp.loading import LoadedCell, load
 from guesthouse.interfaces.pulp.spec import CellSpec, SpecLike
 from guesthouse.interfaces.pulp.structs import HEADER, Envelope
@@ -347,7 +353,8 @@ class Cell:
         self._stopped = True
         try:
             self._body.instance.deadline = _deadline(budget)
-            code = self._body.invoke("pulp_shutdown")
+            with no_strangers(self.label, "pulp_shutdown"):
+                code = self._body.invoke("pulp_shutdown")
             if code:
                 log.error("shutdown failed", cell=self.label, code=code)
         except CallError as error:
@@ -431,6 +438,13 @@ class Cell:
             if self.on_end is not None:
                 self.on_end(function, error)
             raise prefixed(error, f"{function} trap") from error.__cause__
+        except Exception as error:
+            if not body.usable and body.ended is None:
+                failure = HostFunctionFailed(self.label, function, error)
+                body.ended = failure.message
+                if self.on_end is not None:
+                    self.on_end(function, failure)
+            raise
         finally:
             chain.deadline = outer
             self._turn.release()

@@ -5,9 +5,11 @@ Every class is a leaf of the tree in `guesthouse.errors`; the texts are those th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from guesthouse.errors import CallError, GuestFailed, LoadError, UnknownCapability
+from guesthouse.errors import CallError, Error, GuestFailed, LoadError, UnknownCapability
 
 MESSAGE_LIMIT = 8 << 20
 """Largest envelope, function name, argument or response, in bytes."""
@@ -91,6 +93,28 @@ class NoPostReturn(NotAProvider):
 
 class AllocationFailed(CallError):
     """``pulp_alloc`` is missing, trapped or returned null."""
+
+
+class HostFunctionFailed(CallError):
+    """A host function raised something that is no error of this host; its cause is the exception."""
+
+    def __init__(self, cell: str, function: str, error: BaseException) -> None:
+        message = f"a host function raised {type(error).__name__}: {error}"
+        super().__init__(message, guest=cell, function=function)
+
+
+@contextmanager
+def no_strangers(cell: str, function: str) -> Iterator[None]:
+    """Turn exceptions of host functions by others into `HostFunctionFailed`.
+
+    An embedder that enters a cell gets them unchanged; what runs cells by itself must survive them.
+    """
+    try:
+        yield
+    except Error:
+        raise
+    except Exception as error:
+        raise HostFunctionFailed(cell, function, error) from error
 
 
 class MessageTooLarge(CallError):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from guesthouse.errors import CallError, Error
-from guesthouse.interfaces.pulp.errors import MessageTooLarge
+from guesthouse.interfaces.pulp.errors import MessageTooLarge, no_strangers
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.structs import Envelope, step_event
 from guesthouse.interfaces.pulp.supervisor import Supervisor
@@ -170,7 +170,8 @@ class StepLoop:
         """Step with one event; false when the cell is gone for good."""
         envelope = Envelope(self._next(), time.time_ns(), step_event(event.kind, event.payload))
         try:
-            self.supervisor.step(envelope)
+            with no_strangers(self.cell.label, "pulp_step"):
+                self.supervisor.step(envelope)
         except Error as error:
             return self._failed(error)
         finally:
@@ -183,7 +184,9 @@ class StepLoop:
         if self._leaving:
             return False
         try:
-            if self.supervisor.idle_step(self.call_number, time.time_ns()) is not None:
+            with no_strangers(self.cell.label, "pulp_step"):
+                code = self.supervisor.idle_step(self.call_number, time.time_ns())
+            if code is not None:
                 self._next()
                 self.steps += 1
                 self._repeated = 0

@@ -12,6 +12,7 @@ from typing import Any
 
 from guesthouse.errors import CallError, Error
 from guesthouse.interfaces.pulp.cell import Cell
+from guesthouse.interfaces.pulp.errors import no_strangers
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.loading import LoadedCell
 from guesthouse.interfaces.pulp.loop import Mailbox, StepLoop
@@ -92,7 +93,8 @@ class Unit:
             for _ in range(self.spec.instances):
                 cell = self._load(self.spec)
                 self.cells.append(cell)
-                cell.init()
+                with no_strangers(self.spec.label, "pulp_init"):
+                    cell.init()
         except BaseException:
             for cell in self.cells:
                 cell.close()
@@ -165,7 +167,8 @@ class Unit:
         try:
             for cell, loaded in zip(self.cells, fresh, strict=True):
                 self._log_probes(cell)
-                cell.reload(loaded)
+                with no_strangers(self.spec.label, "pulp_init"):
+                    cell.reload(loaded)
         except Error as error:
             self._give_up(error)
             raise
@@ -178,7 +181,8 @@ class Unit:
             if cell.usable:
                 self._log_probes(cell)
                 try:
-                    cell.shutdown(timeout=max(0.01, until - time.monotonic()))
+                    with no_strangers(self.spec.label, "pulp_shutdown"):
+                        cell.shutdown(timeout=max(0.01, until - time.monotonic()))
                 except CallError as error:
                     log.error("shutdown failed", cell=self.spec.label, error=str(error))
             cell.close()
@@ -237,7 +241,8 @@ class Unit:
                 return False
             self._crashes.append(time.monotonic())
             try:
-                cell.reload()
+                with no_strangers(self.spec.label, "pulp_init"):
+                    cell.reload()
             except Error as failure:
                 log.error("restart failed", cell=self.spec.label, error=str(failure))
                 error = failure
