@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 import zipfile
 
@@ -154,24 +155,26 @@ def test_services_are_announced_and_found(mdns) -> None:
     from zeroconf import Zeroconf
 
     browse, announce = mdns
-    assert announce({"instance": "here", "service": "_gh-test._tcp", "port": 4242}) == (0, None)
-    assert announce({"instance": "here", "service": "_gh-test._tcp", "port": 4242}) == (0, None)
+    # The network is shared with other runs of this test on the same machine.
+    service = f"_gh{os.getpid()}._tcp"
+    assert announce({"instance": "here", "service": service, "port": 4242}) == (0, None)
+    assert announce({"instance": "here", "service": service, "port": 4242}) == (0, None)
     other = Zeroconf(interfaces=["127.0.0.1"])
     try:
-        info = other.get_service_info("_gh-test._tcp.local.", "here._gh-test._tcp.local.", 20_000)
+        info = other.get_service_info(f"{service}.local.", f"here.{service}.local.", 20_000)
         assert info is not None
         assert (info.port, info.parsed_addresses()) == (4242, ["127.0.0.1"])
-        assert browse({"service": "_gh-test._tcp", "timeout_ms": 200}) == (0, None)  # its own are left out
+        assert browse({"service": service, "timeout_ms": 200}) == (0, None)  # its own are left out
         import ipaddress
 
         from zeroconf import ServiceInfo
 
         theirs = ServiceInfo(
-            "_gh-test._tcp.local.", "there._gh-test._tcp.local.", port=4343,
+            f"{service}.local.", f"there.{service}.local.", port=4343,
             addresses=[ipaddress.ip_address("127.0.0.1").packed],
         )  # fmt: skip
         other.register_service(theirs)
-        answers = (browse({"service": "_gh-test._tcp", "timeout_ms": 1000}) for _ in range(15))
+        answers = (browse({"service": service, "timeout_ms": 1000}) for _ in range(15))
         assert next(answer for answer in answers if answer[1]) == (
             0, [{"name": "there", "addr": "http://127.0.0.1:4343"}],
         )  # fmt: skip
