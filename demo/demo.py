@@ -19,11 +19,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
-import report
 from rich.console import Console
 from rich.table import Table
 
 import guesthouse
+import report
 from guesthouse.cli.commands.up import catch_signals
 from guesthouse.testing import guests
 
