@@ -13,6 +13,9 @@ from granian.server.embed import Server
 #: Leaves the logging of the embedding program alone: only the level of granian's own logger is set.
 _QUIET: dict[str, Any] = {"incremental": True, "handlers": {}, "loggers": {}}
 
+#: Connections that are served at once; idle WebSockets and event streams count as well.
+CONNECTIONS = 16_384
+
 
 class EmbeddedServer(Server):
     """granian on a socket that is bound already, so that a taken port is an error here and now.
@@ -32,6 +35,7 @@ class EmbeddedServer(Server):
             application,
             interface=Interfaces.ASGINL,
             backlog=backlog,
+            backpressure=CONNECTIONS,
             log_level=LogLevels.error,
             log_dictconfig=_QUIET,
             ssl_cert=cert,
