@@ -11,7 +11,10 @@ import pytest
 from tests.pulp.test_runtime import status, until
 
 from guesthouse.errors import LoadError
+from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.extension import Event, Posted
+from guesthouse.interfaces.pulp.manifest import CellManifest
+from guesthouse.interfaces.pulp.runtime import Runtime
 from guesthouse.interfaces.pulp.unit import RESTARTS
 
 KIT = {"wasm": "kit.c"}
@@ -124,6 +127,19 @@ def test_modules_are_given_back(application) -> None:
     assert cache.stats.leases == held - 2
 
 
+def test_a_request_under_way_is_answered_before_its_instance_is_replaced(application, copy) -> None:
+    app = application({**HTTP, "wasm": str(copy("http.c")), "name": "web"})
+    answers: list[int] = []
+    slow = threading.Thread(
+        target=lambda: answers.append(httpx.get(f"{app.url}/slow", timeout=60).status_code)
+    )
+    slow.start()
+    until(lambda: app.runtime.cell("web").busy and status(app, "web")["queued"] == 0)
+    app.runtime.reload("web")
+    slow.join(60)
+    assert answers == [200]
+
+
 def test_what_capabilities_keep_for_an_instance_ends_with_it(application) -> None:
     table = {"wasm": "any.c", "name": "any", "capabilities": ["storage.sqlite"]}
     app = application(table)
@@ -150,6 +166,23 @@ def test_a_provider_that_runs_away_is_counted_and_replaced_at_once(application) 
     assert time.monotonic() - started < 0.5
     assert status(app, "lost")["runaways"] == 1
     assert app.runtime.cell("caller").call("relay", b"lost|count|") == b"\0\1\0\0\0"
+
+
+def test_runaways_are_reported_once_each(surroundings, tmp_path, build) -> None:
+    reports: list = []
+    manifests = [
+        CellManifest.from_table(
+            {"name": n, "version": "1", "wasm": str(build("kit.c")), **keys}, tmp_path / n
+        )
+        for n, keys in {"kit": {"call_timeout_ms": 120}, "caller": {"depends_on": ["kit"]}}.items()
+    ]
+    with Runtime(manifests, Catalogue().registry(), surroundings, reporter=reports.append) as runtime:
+        runtime.post(Event("spin", b"\1", "kit"))
+        until(lambda: runtime.status()[0]["restarts"] == 1)
+        runtime.cell("caller").call("relay", b"kit|spin|")
+        until(lambda: runtime.status()[0]["restarts"] == 2)
+    assert [(report.cell, report.budget) for report in reports] == [("kit", 0.12)] * 2
+    assert all(report.elapsed >= 0.12 for report in reports)
 
 
 def test_a_failing_initialisation_is_tried_again_under_always_and_no_longer_than_the_bound(

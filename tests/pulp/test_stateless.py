@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+from tests.pulp.conftest import Window
 from tests.pulp.test_runtime import status, until
 
 HTTP = {"wasm": "http.c", "name": "web", "capabilities": ["transport.http.inbound"]}
@@ -43,6 +44,23 @@ def test_a_slow_request_keeps_nobody_waiting_while_an_instance_is_free(applicati
         assert client.get("/status/204").status_code == 204
         assert not slow.done()
         assert slow.result(60).status_code == 200
+
+
+def test_instances_share_an_address_of_their_own_and_what_clients_hold(application) -> None:
+    app = application(
+        {**HTTP, "instances": 2, "config": {"listen": "127.0.0.1:0"}, "restart": "always"},
+        {"wasm": "any.c", "name": "any", "instances": 2, "capabilities": ["storage.sqlite"]},
+    )
+    assert status(app, "web")["instances"] == 2
+    url = app.catalogue.http.urls["127.0.0.1:0"]
+    assert httpx.get(f"{url}/trap", timeout=60).status_code == 500
+    until(lambda: status(app, "web")["restarts"] == 1)
+    assert httpx.get(f"{url}/status/201", timeout=60).status_code == 201
+    one, two = (Window(cell) for cell in app.runtime.units["any"].cells)
+    one.sqlite_exec("CREATE TABLE t (x)", b"")
+    two.cell.reload()
+    for window in (one, two):
+        assert window.sqlite_exec("INSERT INTO t VALUES (1)", b"")[0] == 0
 
 
 def test_one_that_crashes_is_replaced_and_the_others_serve_on(application) -> None:

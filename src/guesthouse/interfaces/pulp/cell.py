@@ -362,10 +362,14 @@ class Cell:
 
     @contextmanager
     def _renewed(self) -> Iterator[None]:
-        """Let capabilities go of the old instance and attach them to the new one."""
+        """Let capabilities go of the old instance and attach them to the new one.
+
+        What they keep for a cell of several instances is used by the others too: that stays.
+        """
         with ExitStack() as stack:
-            lasting = [capability for capability in self._attached if capability.hooks.renew is not None]
-            passing = [capability for capability in self._attached if capability.hooks.renew is None]
+            shared = self.spec.instances > 1
+            lasting = [each for each in self._attached if shared or each.hooks.renew is not None]
+            passing = [each for each in self._attached if each not in lasting]
             for capability in lasting:
                 if capability.hooks.renew is not None:
                     stack.enter_context(capability.hooks.renew(self))

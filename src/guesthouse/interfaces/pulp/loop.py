@@ -12,7 +12,7 @@ from guesthouse.errors import CallError, Error
 from guesthouse.interfaces.pulp.errors import MessageTooLarge, no_strangers
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.structs import Envelope, step_event
-from guesthouse.interfaces.pulp.supervisor import Supervisor
+from guesthouse.interfaces.pulp.supervisor import Reporter, Supervisor
 from guesthouse.observe import log
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class StepLoop:
         mailbox: its events.
         finalize: called for every event once it was handled or given up.
         crashed: called with the error when the guest has ended; true when the cell lives again.
+        reporter: told of every runaway, once each.
     """
 
     def __init__(
@@ -108,9 +109,10 @@ class StepLoop:
         mailbox: Mailbox,
         finalize: Callable[[Event], None],
         crashed: Callable[[Error], bool],
+        reporter: Reporter | None = None,
     ) -> None:
         self.cell = cell
-        self.supervisor = Supervisor(cell)
+        self.supervisor = Supervisor(cell, reporter=reporter)
         self.supervisor.revived()  # its owner has initialised the cell
         self.mailbox = mailbox
         self.call_number = 0

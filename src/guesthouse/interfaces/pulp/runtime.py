@@ -21,6 +21,7 @@ from guesthouse.interfaces.pulp.manifest import CellManifest, boot_order
 from guesthouse.interfaces.pulp.providers import ProviderError, selected
 from guesthouse.interfaces.pulp.sibling import permits
 from guesthouse.interfaces.pulp.spec import CellSpec
+from guesthouse.interfaces.pulp.supervisor import Reporter
 from guesthouse.interfaces.pulp.surroundings import Surroundings
 from guesthouse.interfaces.pulp.unit import State, Unit
 from guesthouse.observe import log
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 SHUTDOWN_SECONDS = 5.0
 STEP_GRACE = 0.5
+RELOAD_GRACE = 5.0
+"""Seconds that a step may take to its end before its instance is replaced."""
+
 BOOT_WORKERS = 16
 
 
@@ -47,6 +51,7 @@ class Runtime:
         together: as applications start: one cell after the other, and none if one fails.
         applications: the other applications of the host.
         shared: capabilities that the host keeps for several runtimes.
+        reporter: told of every runaway, once each, on the thread that met it.
 
     Raises:
         ManifestError: the manifests do not fit together.
@@ -64,12 +69,14 @@ class Runtime:
         together: bool = False,
         applications: Applications | None = None,
         shared: Lives | None = None,
+        reporter: Reporter | None = None,
     ) -> None:
         self.registry = registry
         self.surroundings = surroundings
         self.strict_links = strict_links
         self.units = {
-            spec.name: Unit(spec, self._load, self._finalize) for spec in _specs(cells, strict_links)
+            spec.name: Unit(spec, self._load, self._finalize, reporter)
+            for spec in _specs(cells, strict_links)
         }
         self._by_id = {unit.spec.id: unit for unit in self.units.values()}
         self.environment = Environment(storage_root, settings or {}, self.post)
@@ -141,7 +148,10 @@ class Runtime:
         """Queue an event for its cell, or for every cell that declares the capability it comes from."""
         if event.cell_id:
             unit = self._by_id.get(event.cell_id)
-            return unit.post(event) if unit is not None else Posted.GONE
+            if unit is None:
+                return Posted.GONE
+            event.provider = event.provider or unit.spec.providers.get(event.source, "")
+            return unit.post(event)
         outcome = Posted.GONE
         for unit in self.units.values():
             if event.source in unit.spec.capabilities and unit.post(event) is Posted.QUEUED:
@@ -171,7 +181,7 @@ class Runtime:
             CallError: the new instance did not start; the cell has failed.
         """
         with self._directed(name) as unit:
-            unit.reload(lambda spec: load(spec, self.registry, self.surroundings), STEP_GRACE)
+            unit.reload(lambda spec: load(spec, self.registry, self.surroundings), RELOAD_GRACE)
         log.info("cell reloaded", cell=name)
 
     def shut_down(self, name: str) -> None:

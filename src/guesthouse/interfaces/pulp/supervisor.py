@@ -132,7 +132,8 @@ class Supervisor:
     def ended_by_call(self, error: CallError) -> None:
         """Be told that a sibling's call, which is not guarded here, has ended the guest."""
         if isinstance(error, DeadlineExceeded):
-            self._ran_away("pulp_on_call", self.budget, self.budget)
+            limit = error.limit or self.budget
+            self._ran_away("pulp_on_call", limit, limit)
 
     def revived(self) -> None:
         """The cell has got a fresh instance: it is ready again."""

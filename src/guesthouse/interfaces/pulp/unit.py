@@ -17,6 +17,7 @@ from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.loading import LoadedCell
 from guesthouse.interfaces.pulp.loop import Mailbox, StepLoop
 from guesthouse.interfaces.pulp.spec import CellSpec
+from guesthouse.interfaces.pulp.supervisor import Reporter
 from guesthouse.observe import log
 
 RESTARTS = 5
@@ -43,6 +44,7 @@ class Unit:
         spec: the cell.
         load: makes an instance of it.
         finalize: called for every event that was handled or dropped.
+        reporter: told of every runaway, once each.
 
     Attributes:
         state: see `State`.
@@ -51,7 +53,11 @@ class Unit:
     """
 
     def __init__(
-        self, spec: CellSpec, load: Callable[[CellSpec], Cell], finalize: Callable[[Event], None]
+        self,
+        spec: CellSpec,
+        load: Callable[[CellSpec], Cell],
+        finalize: Callable[[Event], None],
+        reporter: Reporter | None = None,
     ) -> None:
         self.spec = spec
         self.state = State.NEW
@@ -62,6 +68,7 @@ class Unit:
         self.loops: list[StepLoop] = []
         self._load = load
         self._finalize = finalize
+        self._reporter = reporter
         self._crashes: deque[float] = deque(maxlen=RESTARTS)
         self._stopping = threading.Event()
         self._round = itertools.count()
@@ -116,7 +123,7 @@ class Unit:
         """Begin to step."""
         self.mailbox.reopen()
         for cell in self.cells:
-            loop = StepLoop(cell, self.mailbox, self._finalize, self._crashed(cell))
+            loop = StepLoop(cell, self.mailbox, self._finalize, self._crashed(cell), self._reporter)
             self.loops.append(loop)
             loop.start()
 

@@ -204,14 +204,16 @@ class HTTPInbound(Extension):
             raise Refused(memory.FAILED, "addr is empty")
         cell_id = call.cell.id
         with self._lock:
-            chosen = self._chosen.setdefault(cell_id, address)
+            chosen = self._chosen.get(cell_id)
             has_routes = cell_id not in self._renewing and any(
                 route.owner == cell_id
                 for _, site in self._listening.values()
                 for route in site.routes.routes()
             )
-        if chosen != address or has_routes:
-            raise Refused(ALREADY_BOUND, f"the cell uses {chosen} already")
+            # Again at the same address is fine: every instance of a cell does that.
+            if chosen not in (None, address) or (chosen is None and has_routes):
+                raise Refused(ALREADY_BOUND, f"the cell uses {chosen or 'the default address'} already")
+            self._chosen[cell_id] = address
         try:
             self._site(address)
         except (OSError, ValueError) as error:
