@@ -54,16 +54,16 @@ static int listing(void) {
 
 static int local_writes(void) {
     char text[8] = {0};
-    if (mkdir("work", 0777) && errno != EEXIST) return 1;
-    int fd = open("work/file.txt", O_RDWR | O_CREAT | O_TRUNC, 0666);
+    if (mkdir("desk", 0777) && errno != EEXIST) return 1;
+    int fd = open("desk/file.txt", O_RDWR | O_CREAT | O_TRUNC, 0666);
     if (fd < 0 || write(fd, "abcdef", 6) != 6 || lseek(fd, 2, SEEK_SET) != 2) return 2;
     if (read(fd, text, 8) != 4 || strcmp(text, "cdef")) return 3;
     close(fd);
-    if (rename("work/file.txt", "/work/other.txt")) return 4;
-    fd = open("/work/other.txt", O_RDONLY);
+    if (rename("desk/file.txt", "/desk/other.txt")) return 4;
+    fd = open("/desk/other.txt", O_RDONLY);
     if (fd < 0 || read(fd, text, 3) != 3 || memcmp(text, "abc", 3)) return 5;
     close(fd);
-    return unlink("work/other.txt") || rmdir("/work") ? 6 : 0;
+    return unlink("desk/other.txt") || rmdir("/desk") ? 6 : 0;
 }
 
 static int terminal(void) {

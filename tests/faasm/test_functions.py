@@ -11,13 +11,9 @@ from tests.faasm.conftest import module
 from guesthouse import Limits
 from guesthouse.cli import main
 from guesthouse.errors import CallError, Cancelled, DeadlineExceeded, GuestFailed, Trap
-from guesthouse.interfaces.faasm import Message, interface, output_of
+from guesthouse.interfaces.faasm import Message, output_of
 from guesthouse.interfaces.faasm.conf import FunctionMigrated
 from guesthouse.testing import guests
-
-needs_state = pytest.mark.skipif(
-    not any(row.name == "__faasm_append_state" for row in interface.functions), reason="no state"
-)
 
 
 @pytest.fixture
@@ -256,12 +252,10 @@ def test_case_stack(function):
     assert function("hello").call() == b"Hello Faasm!"
 
 
-@needs_state
 def test_calls_of_one_application_take_turns_in_its_critical_section(function):
     assert function("critical", limits=Limits(wall="20s")).invoke().code == 0
 
 
-@needs_state
 def test_case_batch_pi(function):
     assert function("pi", limits=Limits(wall="20s")).call().startswith(b"Pi estimate: 3.1")
 

@@ -23,12 +23,10 @@ from guesthouse.engine.traps import TRAP_REASONS
 
 cdef enum:
     PAGE = 65536
+    TRAP_OUT_OF_FUEL = 11
 
 #: Bytes of stack that wasm code of one instance may use.
 WASM_STACK = 512 * 1024
-
-cdef enum:
-    TRAP_OUT_OF_FUEL = 11
 
 _slots = {}
 
@@ -137,7 +135,8 @@ cdef class Instance:
             CallError: as :meth:`invoke`.
         """
         cdef Record* record = self.alive()
-        cdef void *trap_ = NULL, *error
+        cdef void* trap_ = NULL
+        cdef void* error
         cdef extern_t item
         if self.started:
             raise RuntimeError("the instance was started before")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 
 from guesthouse.interfaces.contract import Command, GuestSide, Interface, LoadedGuest
 
@@ -17,6 +16,4 @@ NAMES = ("pulp", "ark", "faasm", "grafos", "wasix", "wasi")
 @functools.cache
 def available() -> tuple[Interface, ...]:
     """Return all interfaces, in the order in which they are asked whether a module is theirs."""
-    packages = (f"guesthouse.interfaces.{name}" for name in NAMES)
-    found = (importlib.import_module(name) for name in packages if importlib.util.find_spec(name))
-    return tuple(package.interface for package in found if hasattr(package, "interface"))
+    return tuple(importlib.import_module(f"guesthouse.interfaces.{name}").interface for name in NAMES)
