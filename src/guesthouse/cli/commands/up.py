@@ -25,8 +25,12 @@ from guesthouse.server import DEFAULT_LISTEN, Gateway
 def command(
     *manifests: Path,
     listen: Annotated[
-        str, Parameter(help="HOST:PORT of the HTTP side; other than loopback needs a token.")
-    ] = DEFAULT_LISTEN,
+        str | None,
+        Parameter(
+            help=f"HOST:PORT of the HTTP side ({DEFAULT_LISTEN}; none for Pulp's manifests, whose cells "
+            "listen themselves); other than loopback needs a token."
+        ),
+    ] = None,
     token: Annotated[
         str | None, Parameter(env_var="GUESTHOUSE_TOKEN", help="Token that every request must carry.")
     ] = None,
@@ -72,7 +76,10 @@ def command(
         granted = None if uploads is None else [name for name in uploads if name]
         with _cells(host, theirs):
             wait = catch_signals()  # before anybody can know that it serves
-            with Gateway(host, listen, tokens=token, uploads=granted) as gateway:
+            if listen is None and not ours:
+                wait()
+                return 0
+            with Gateway(host, listen or DEFAULT_LISTEN, tokens=token, uploads=granted) as gateway:
                 _announce(host, gateway)
                 wait()
     return 0
