@@ -114,13 +114,14 @@ def test_installed_packages_bring_new_capabilities_and_rivals(application) -> No
     known.gated(
         greeter("acme", []),
         capability("storage.sqlite", interface="pulp"),  # the table's own row: no provider
+        capability("storage.fs", interface="pulp", provider="guesthouse"),  # cannot be told from ours
         capability("acme.mail", interface="pulp"),
         capability("wasi.files", interface="wasi"),
     )
     with_strangers(own, known)
     assert {each.name for each in own} - before == {"acme.mail"}
     assert [each.provider for each in own.offers("demo.greet")] == ["guesthouse", "acme"]
-    assert len(own.offers("storage.sqlite")) == 1
+    assert len(own.offers("storage.sqlite")) == len(own.offers("storage.fs")) == 1
 
 
 def test_the_error_says_what_is_offered(greeting) -> None:

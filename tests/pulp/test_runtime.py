@@ -164,3 +164,19 @@ def test_case_19_start_and_stop_do_not_trigger_restarts(application, policy) -> 
         app.runtime.stop()
         assert status(app, "kit")["restarts"] == 0
         assert status(app, "kit")["state"] == "stopped"
+
+
+def test_case_07_cells_boot_after_those_they_depend_on_even_with_mutual_consumes(application, caplog) -> None:
+    caplog.set_level("INFO", "guesthouse")
+    app = application(
+        {**KIT, "name": "a", "depends_on": ["b"], "consumes": ["b.api"], "provides": ["a.api"]},
+        {**KIT, "name": "b", "depends_on": ["c"], "consumes": ["a.api"], "provides": ["b.api"]},
+        {**KIT, "name": "c"},
+    )
+    ready = [
+        word.split("=")[1] for line in caplog.messages if "cell ready" in line for word in line.split()[-1:]
+    ]
+    assert ready == ["c", "b", "a"]
+    assert app.runtime.cell("a").call("relay", b"b|reverse|xy") == b"\0yx"
+    assert app.runtime.cell("b").call("relay", b"a|reverse|xy") == b"\0yx"
+    assert app.runtime.cell("c").call("relay", b"a|reverse|xy") == b"\x0b"

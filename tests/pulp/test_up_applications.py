@@ -129,3 +129,55 @@ def test_no_control_socket_when_its_name_is_blank_or_taken(up, tmp_path, build) 
     process.wait_for('msg="no control socket"')
     process.wait_for("serving at")
     assert process.interrupt()[0] == 0
+
+
+PACKAGE = """
+from guesthouse.pulp import Extension
+
+class Greet(Extension):
+    name, provider, summary = "demo.greet", "acme", "Greets in another way."
+    def rows(self):
+        return (self.row("demo_greet", "ii", self.greet, "Greet."),)
+    def setup(self, environment):
+        print("acme is set up with", environment.storage_root.name, flush=True)
+    def greet(self, call, pointer, length):
+        print("acme greets", call.instance.read(pointer, length).decode(), "for", call.guest, flush=True)
+        return 0
+    def teardown(self):
+        print("acme is torn down", flush=True)
+
+capability = Greet().capability()
+"""
+
+
+@pytest.fixture
+def installed(tmp_path) -> str:
+    """A package with a capability, as pip would install it; returns the search path that finds it."""
+    site = tmp_path / "site"
+    info = site / "acme_pulp-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "acme_pulp.py").write_text(PACKAGE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-pulp\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[guesthouse.capabilities]\ngreet = acme_pulp:capability\n")
+    return f"{Path('src').resolve()}{os.pathsep}{site}"
+
+
+def test_case_22_an_installed_package_serves_the_cells_that_pin_it(up, tmp_path, build, installed) -> None:  # noqa: F811
+    ours, theirs = (
+        folders.cell(
+            tmp_path, name, build("greeter.c"), capabilities=["demo.greet"], config={"name": name},
+            capability_providers={"demo.greet": provider},
+        )
+        for name, provider in (("one", "guesthouse"), ("two", "acme"))
+    )  # fmt: skip
+    process = up(ours, theirs, PYTHONPATH=installed)
+    process.wait_for("serving at")
+    assert process.interrupt()[0] == 0
+    log = process.log.read_text()
+    assert "[demo.greet] cell=one hello, one!" in log
+    assert "acme greets two for two" in log
+    assert log.index("acme is set up with data") < log.index("acme greets") < log.index("acme is torn down")
+    unpinned = folders.cell(tmp_path, "three", build("greeter.c"), capabilities=["demo.greet"])
+    process = up(unpinned, PYTHONPATH=installed)
+    assert process.process.wait(60) == 125
+    assert "which several offer (guesthouse, acme)" in process.log.read_text()

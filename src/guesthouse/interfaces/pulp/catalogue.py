@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from guesthouse.capabilities import Capability, Hooks
 from guesthouse.errors import LoadError
 from guesthouse.interfaces.pulp.extension import Extension
@@ -29,6 +31,7 @@ from guesthouse.interfaces.pulp.http.outbound import HTTPOutbound
 from guesthouse.interfaces.pulp.http.server import LoopThread
 from guesthouse.interfaces.pulp.http.sse import SSE
 from guesthouse.interfaces.pulp.http.websockets import WSInbound
+from guesthouse.interfaces.pulp.providers import OWN
 from guesthouse.interfaces.pulp.sibling import Sibling
 from guesthouse.registry import Registry
 
@@ -88,4 +91,9 @@ class Catalogue:
         teardown = self.threads.close if self._own_threads else None
         io = Capability("pulp.io", interface="pulp", hooks=Hooks(teardown=teardown))
         registry = Registry().always(io, self.sibling.capability())
-        return registry.gated(*(extension.capability() for extension in self.gated))
+        return registry.gated(*(_owned(extension.capability()) for extension in self.gated))
+
+
+def _owned(capability: Capability) -> Capability:
+    """Say that a capability is ours, so that one of the same name by others can be told from it."""
+    return replace(capability, provider=capability.provider or OWN)

@@ -24,7 +24,6 @@ from guesthouse.engine import Constant, Exit, HostFunction, OutOfBounds
 from guesthouse.errors import CallError
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.codec import DecodeError, EncodeError
-from guesthouse.interfaces.pulp.providers import OWN
 from guesthouse.interfaces.pulp.storage import cell_directory
 from guesthouse.interfaces.pulp.structs import Message
 from guesthouse.observe import log
@@ -227,8 +226,8 @@ class Extension:
 
     name: ClassVar[str] = ""
     summary: ClassVar[str] = ""
-    #: Stable identity of whoever offers it; a package that offers a name of ours sets its own.
-    provider: ClassVar[str] = OWN
+    #: Stable identity of whoever offers it; needed by a package that offers a name of ours as well.
+    provider: ClassVar[str] = ""
     #: Exchange of common codes, see `guarded`.
     codes: ClassVar[Mapping[int, int]] = {}
 

@@ -104,7 +104,8 @@ def with_strangers(own: Registry, known: Registry) -> Registry:
     for name in [capability.name for capability in known]:
         for capability in known.offers(name):
             elsewhere = capability.interface in others and capability.interface != "pulp"
-            if elsewhere or name in others or (name in own and not capability.provider):
+            taken = {"", *(each.provider for each in own.offers(name))}
+            if elsewhere or name in others or (name in own and capability.provider in taken):
                 continue
             register = own.always if known.is_always(name) else own.gated
             register(capability)
