@@ -238,6 +238,39 @@ def test_descriptors_are_bounded_and_given_back(host, tmp_path):
     assert descriptors_now() <= before
 
 
+def test_the_disk_budget(tmp_path):
+    """Growth is charged, cutting and deleting give back, and what is over the budget is refused."""
+    from guesthouse.interfaces.wasi.state import SLOT, Context
+
+    (tmp_path / "there").write_bytes(bytes(500))
+    with guesthouse.Host() as host, Wasi(host) as guest:
+        process = WasiOptions(dirs={"/": str(tmp_path)}, disk=1000).process()
+        guest.instance.attach(SLOT, Context(process))
+        fd = guest.opened("new", flags=CREAT, rights=READ | WRITE | 1 << 22 | 1 << 8)
+        assert guest.send(fd, b"x" * 600) == (0, 600)
+        assert guest.fd_seek(fd, 0, 0, 0x100) == 0
+        assert guest.send(fd, b"y" * 600) == (0, 600)  # in place: no growth
+        assert guest.send(fd, b"z" * 600) == (0, 400)  # what is left
+        assert guest.send(fd, b"z")[0] == 19
+        assert guest.fd_filestat_set_size(fd, 1001) == 19
+        assert guest.fd_allocate(fd, 0, 1001) == 19
+        assert guest.fd_pwrite(fd, *guest.vector(0x100, 0x200, 4), 2000, 0x300) == 19
+        assert guest.fd_filestat_set_size(fd, 300) == 0
+        other = guest.opened("there")
+        assert guest.fd_seek(other, 0, 2, 0x100) == 0
+        assert guest.send(other, b"x" * 700) == (0, 700)
+        assert guest.send(other, b"x")[0] == 19
+        assert guest.path_unlink_file(3, *guest.path("there")) == 0
+        assert guest.send(fd, b"")[0] == 0
+        again = guest.opened("more", flags=CREAT)
+        assert guest.send(again, b"x")[0] == 19  # the deleted file is open, so it is still there
+        assert guest.fd_close(again) == guest.fd_close(fd) == guest.fd_close(other) == 0
+        assert guest.path_unlink_file(3, *guest.path("new")) == 0
+        again = guest.opened("more", flags=8)
+        assert guest.send(again, b"x" * 600) == (0, 300)
+        process.close()
+
+
 def test_renumbering(host, tmp_path):
     (tmp_path / "file").write_text("content")
     with Wasi(host, dirs={"/": str(tmp_path)}) as guest:

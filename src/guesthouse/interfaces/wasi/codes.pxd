@@ -10,6 +10,7 @@ cdef enum:
     EACCES_W = 2
     EAGAIN_W = 6
     EBADF_W = 8
+    EDQUOT_W = 19
     EEXIST_W = 20
     EFAULT_W = 21
     EFBIG_W = 22

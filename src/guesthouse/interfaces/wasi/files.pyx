@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
 from guesthouse.engine.core cimport Record, span, val_t
+from guesthouse.interfaces.wasi.budget cimport afford, charge, refund
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.memory cimport answer, put64
 from guesthouse.interfaces.wasi.posix cimport *
@@ -12,6 +13,8 @@ from guesthouse.interfaces.wasi.state cimport *
 
 cdef enum:
     KNOWN_FLAGS = 31
+
+cdef int64_t LARGEST = 0x7fffffffffffffff
 
 
 cdef int filetype_of_mode(uint32_t mode) noexcept nogil:
@@ -275,6 +278,30 @@ cdef int _check(Desc* desc, int change, val_t* args) noexcept nogil:
     return SUCCESS
 
 
+cdef int _resize(Wasi* wasi, Desc* desc, int change, val_t* args) noexcept nogil:
+    # Cutting or extending a file, within the disk budget: an errno.
+    cdef int64_t end = args[1].i64
+    cdef int error
+    if change == CHANGE_ALLOCATE:
+        if args[2].i64 > LARGEST - end:
+            return EFBIG_W
+        end += args[2].i64
+    error = afford(wasi, desc, end)
+    if error:
+        return error
+    error = _apply(desc, change, args)
+    while error == EINTR:
+        error = _apply(desc, change, args)
+    if error:
+        return translate(error)
+    if change == CHANGE_SIZE and end < desc.size:
+        refund(wasi, desc.size - end)
+        desc.size = end
+    else:
+        charge(wasi, desc, end)
+    return SUCCESS
+
+
 cdef int _change(Record* record, val_t* args, int right, int change) noexcept nogil:
     cdef int error = 0
     cdef Desc* desc = demand(record, args[0].u32, 0, &error)
@@ -284,7 +311,9 @@ cdef int _change(Record* record, val_t* args, int right, int change) noexcept no
     error = _check(desc, change, args)
     if error == SUCCESS and not desc.rights & bit(right):
         error = ENOTCAPABLE_W
-    if error == SUCCESS:
+    if error == SUCCESS and (change == CHANGE_SIZE or change == CHANGE_ALLOCATE):
+        error = _resize(task_of(record).wasi, desc, change, args)
+    elif error == SUCCESS:
         error = _apply(desc, change, args)
         while error == EINTR:
             error = _apply(desc, change, args)

@@ -62,8 +62,13 @@ class WasiSide(GuestSide):
         data = b"" if call is None else call.input
         if self._options:
             args = (self.guest.name, *self._options.get("args", ()))
-            return self._make({**self._options, "args": args}, data).process()
-        process = Process(output_limit=self.guest.limits.output, descriptors=self.guest.limits.handles)
+            silent = {"stdout": None, "stderr": None} if call is None else {}
+            return self._make({**silent, **self._options, "args": args}, data).process()
+        limits = self.guest.limits
+        process = Process(output_limit=limits.output, descriptors=limits.handles, disk=limits.disk)
+        if call is None:  # resident: what it prints in its whole life must not pile up
+            process.set_stream(1, None)
+            process.set_stream(2, None)
         if data:
             process.set_stream(0, data)
         return process
@@ -90,7 +95,9 @@ class WasiSide(GuestSide):
 
     def _make(self, given: dict[str, Any], stdin: Any) -> WasiOptions:
         limits = self.guest.limits
-        return WasiOptions(**given, stdin=stdin, output_limit=limits.output, descriptors=limits.handles)
+        return WasiOptions(
+            **given, stdin=stdin, output_limit=limits.output, descriptors=limits.handles, disk=limits.disk
+        )
 
     def release(self, instance: Instance, call: Call | None) -> None:
         """Close all descriptors, unless the instance is one thread of many: WASIX does it then."""

@@ -35,6 +35,7 @@ class WasiOptions:
         sockets: host descriptors of listening sockets, given after the directories.
         output_limit: most bytes that each captured stream may hold.
         descriptors: most descriptors the program may have open.
+        disk: most bytes by which its files may grow; ``None`` for no bound.
     """
 
     args: Sequence[str | bytes] = ()
@@ -46,6 +47,7 @@ class WasiOptions:
     sockets: Sequence[int] = ()
     output_limit: int = 1 << 26
     descriptors: int = 1024
+    disk: int | None = None
 
     def process(self) -> Process:
         """Return a new process with all of this, not running yet.
@@ -53,7 +55,7 @@ class WasiOptions:
         Raises:
             LoadError: a directory cannot be opened, or a stream is nothing of the kinds above.
         """
-        process = Process(output_limit=self.output_limit, descriptors=self.descriptors)
+        process = Process(output_limit=self.output_limit, descriptors=self.descriptors, disk=self.disk)
         if self.args or self.env:
             process.set_strings(_strings(tuple(self.args)), environment(self.env))
         self._connect(process)

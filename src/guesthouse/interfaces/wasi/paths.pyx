@@ -4,6 +4,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from guesthouse.engine.core cimport Record, span, val_t
+from guesthouse.interfaces.wasi.budget cimport is_open, refund
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.files cimport filetype_of_mode, read_times, write_stat
 from guesthouse.interfaces.wasi.memory cimport answer, put32
@@ -59,17 +60,21 @@ cdef int _host_flags(uint32_t oflags, uint32_t fdflags, uint64_t rights, int fol
     return flags if follow else flags | O_NOFOLLOW
 
 
-cdef int _adopt(Record* record, Desc* base, int fd, uint32_t fdflags, uint64_t rights, uint64_t inheriting,
-                uint32_t* number) noexcept nogil:
-    # Makes a descriptor of a freshly opened host one.
+cdef int _adopt(Record* record, Desc* base, int fd, int cut, uint32_t fdflags, uint64_t rights,
+                uint64_t inheriting, uint32_t* number) noexcept nogil:
+    # Makes a descriptor of a freshly opened host one, cut to nothing where that was asked for: here, so that
+    # the disk budget learns how long it was.
     cdef stat_t found
     cdef Desc* desc
     cdef int filetype, kind
     cdef int error
-    if fstat(fd, &found):
+    if fstat(fd, &found) or (cut and found.st_mode & S_IFMT == S_IFREG and ftruncate(fd, 0)):
         error = translate(host_errno())
         c_close(fd)
         return error
+    if cut and found.st_mode & S_IFMT == S_IFREG:
+        refund(task_of(record).wasi, found.st_size)
+        found.st_size = 0
     filetype = filetype_of_mode(found.st_mode)
     if filetype == TYPE_DIRECTORY:
         kind = KIND_DIRECTORY
@@ -88,6 +93,7 @@ cdef int _adopt(Record* record, Desc* base, int fd, uint32_t fdflags, uint64_t r
         return ENOMEM_W
     desc.flags = <uint16_t>fdflags
     desc.readonly = base.readonly
+    desc.size = found.st_size
     return insert(task_of(record).wasi, desc, 0, number)
 
 
@@ -114,7 +120,7 @@ cdef int _open(Record* record, Desc* base, Path* path, int follow, uint32_t ofla
             if oflags & OPEN_EXCL:
                 return EROFS_W
         flags = _host_flags(oflags, fdflags & ~<uint32_t>FLAG_APPEND, rights, follow)
-    fd = open_beneath(base.fd, path.text, flags, 0o666, &error)
+    fd = open_beneath(base.fd, path.text, flags & ~O_TRUNC, 0o666, &error)
     if fd < 0 and error == EISDIR_W and flags & O_RDWR and not rights & bit(RIGHT_WRITE):
         # Rights of a file were asked for along with those of a directory, which cannot be opened for writing.
         flags &= ~(O_RDWR | O_WRONLY)
@@ -122,7 +128,7 @@ cdef int _open(Record* record, Desc* base, Path* path, int follow, uint32_t ofla
             fd = open_beneath(base.fd, path.text, flags, 0, &error)
     if fd < 0:
         return EROFS_W if base.readonly and creating and error == ENOENT_W else error
-    return _adopt(record, base, fd, fdflags, rights, inheriting, number)
+    return _adopt(record, base, fd, flags & O_TRUNC, fdflags, rights, inheriting, number)
 
 
 cdef int path_open(Record* record, val_t* args, void* env) noexcept nogil:
@@ -152,6 +158,18 @@ cdef enum Deed:
     DEED_UNLINK
 
 
+cdef int _unlink(Wasi* wasi, Place* place) noexcept nogil:
+    # The bytes of a file go back to the disk budget with its last name, unless it lives on as a descriptor.
+    cdef stat_t found
+    cdef int error
+    cdef int counts = wasi.disk_limit >= 0 and fstatat(place.fd, place.name, &found, AT_SYMLINK_NOFOLLOW) == 0
+    error = _result(unlinkat(place.fd, place.name, 0))
+    if error == SUCCESS and counts and found.st_mode & S_IFMT == S_IFREG and found.st_nlink == 1:
+        if not is_open(wasi, found.st_dev, found.st_ino):
+            refund(wasi, found.st_size)
+    return error
+
+
 cdef int _do(Record* record, val_t* args, int right, int deed) noexcept nogil:
     cdef Path path
     cdef Place place
@@ -165,8 +183,10 @@ cdef int _do(Record* record, val_t* args, int right, int deed) noexcept nogil:
     if error == SUCCESS:
         if deed == DEED_MKDIR:
             error = _result(mkdirat(place.fd, place.name, 0o777))
+        elif deed == DEED_UNLINK:
+            error = _unlink(task_of(record).wasi, &place)
         else:
-            error = _result(unlinkat(place.fd, place.name, AT_REMOVEDIR if deed == DEED_RMDIR else 0))
+            error = _result(unlinkat(place.fd, place.name, AT_REMOVEDIR))
         leave_place(&place)
     release(base)
     return error

@@ -66,6 +66,7 @@ ctypedef struct Desc:
     Buffer* buffer          # KIND_CAPTURE
     PyObject* object        # owned: the callable, the owner of `data`, the object behind `ops`
     const Ops* ops
+    int64_t size            # of a file: the largest that the disk budget was charged for
     int64_t read_timeout    # ns, 0 for none; of sockets
     int64_t write_timeout
     Listing* listing
@@ -96,6 +97,8 @@ ctypedef struct Wasi:
     Blob args
     Blob env
     int64_t realtime_shift
+    int64_t disk            # bytes by which files may still grow; below 0 without a bound
+    int64_t disk_limit
     int ended               # set when the whole process is to stop
     Waiter* waiters
 

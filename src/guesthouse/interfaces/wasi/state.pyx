@@ -336,9 +336,10 @@ cdef class Process:
     Args:
         output_limit: most bytes that each of stdout and stderr may collect.
         descriptors: most descriptors open at a time.
+        disk: most bytes by which its files may grow; ``None`` for no bound.
     """
 
-    def __cinit__(self, *, uint64_t output_limit=1 << 26, uint32_t descriptors=1024):
+    def __cinit__(self, *, uint64_t output_limit=1 << 26, uint32_t descriptors=1024, disk=None):
         cdef Wasi* wasi = <Wasi*>calloc(1, sizeof(Wasi))
         if wasi == NULL:
             raise MemoryError
@@ -346,6 +347,7 @@ cdef class Process:
         wasi.table = wasi.first
         wasi.capacity = 8
         wasi.limit = descriptors if descriptors > 8 else 8
+        wasi.disk = wasi.disk_limit = -1 if disk is None else disk
         wasi.captured[0].limit = wasi.captured[1].limit = output_limit
         cdef int number
         cdef Desc* desc
@@ -384,9 +386,8 @@ cdef class Process:
 
     def close(self):
         """Close every descriptor; what was captured stays readable. No thread of the program may run any more."""
-        if not self.closed:
-            self.closed = True
-            self._drop()
+        self.closed = True
+        self._drop()
 
     cdef _keep(self, object thing):
         if self.kept is None:
@@ -549,11 +550,9 @@ cdef class Context(Attachment):
 
 def context_of(Instance instance not None):
     """Return the :class:`Context` attached to an instance, or ``None``."""
-    cdef Task* task
     if instance.record == NULL or instance.record.slots[slot] == NULL:
         return None
-    task = <Task*>instance.record.slots[slot]
-    return <Context>task.context
+    return <Context>(<Task*>instance.record.slots[slot]).context
 
 
 #: The slot of the instance record at which a :class:`Context` is attached.

@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uintptr_t
 from libc.string cimport memcpy
 
 from guesthouse.engine.core cimport ENDING_CANCELLED, ENDING_OUTPUT, end, interrupted, monotonic, slice, span, val_t
+from guesthouse.interfaces.wasi.budget cimport charge, within_budget
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.memory cimport MOST_PARTS, answer, gather, put32
 from guesthouse.interfaces.wasi.posix cimport *
@@ -186,8 +187,12 @@ cdef int _transfer(Record* record, val_t* args, int writing) noexcept nogil:
         error = EFAULT_W
     else:
         error = gather(record, args[1].u32, args[2].u32, parts, &n)
+    if error == SUCCESS and writing and desc.kind == KIND_FILE:
+        error = within_budget(task_of(record).wasi, desc, parts, &n, -1)
     if error == SUCCESS:
         error = (write_parts if writing else read_parts)(record, desc, parts, n, &done)
+    if writing and done and desc.kind == KIND_FILE and task_of(record).wasi.disk_limit >= 0:
+        charge(task_of(record).wasi, desc, lseek(desc.fd, 0, SEEK_CUR))
     release(desc)
     if error == SUCCESS:
         error = put32(record, result, <uint32_t>done)
@@ -229,12 +234,16 @@ cdef int _transfer_at(Record* record, val_t* args, int writing) noexcept nogil:
             error = ENOTCAPABLE_W
         elif offset > 0x7fffffffffffffffULL:
             error = EINVAL_W
-        elif n > 0:
+        elif writing:
+            error = within_budget(task_of(record).wasi, desc, parts, &n, <int64_t>offset)
+        if error == SUCCESS and n > 0:
             done = _move_at(desc.fd, parts, n, <int64_t>offset, writing)
             while done < 0 and host_errno() == EINTR:
                 done = _move_at(desc.fd, parts, n, <int64_t>offset, writing)
             if done < 0:
                 error = translate(host_errno())
+            elif writing:
+                charge(task_of(record).wasi, desc, (desc.size if desc.flags & FLAG_APPEND else <int64_t>offset) + done)
     release(desc)
     if error == SUCCESS:
         error = put32(record, result, <uint32_t>done)

@@ -115,8 +115,9 @@ class WasixSide(WasiSide):
 
     def _main(self, call: Call | None) -> GuestThread:
         given = dict(self._given)
-        if call is not None and isinstance(call.payload, Command):
-            given.update(call.payload.options)
+        command = None if call is None else call.scratch.get(Command, call.payload)
+        if isinstance(command, Command):
+            given.update(command.options)
         program_box: list[Program] = []
         runtime = given.get("runtime") or self._granted(given, call, program_box)
         order = given.get("port_order", "little")
