@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 import guesthouse
+from guesthouse.testing import guests
 
 CHECKOUT = os.environ.get("GUESTHOUSE_WASI_TESTSUITE")
 PROGRAMS = sorted(Path(CHECKOUT).glob("tests/proposals/wasi-threads/*.wasm")) if CHECKOUT else []
@@ -39,6 +42,32 @@ def test_case_09_thread_program_of_the_public_suite(host, program):
         os.close(writer)
     assert ended.code == spec.get("exit_code", 0)
     assert not [t for t in threading.enumerate() if t.name == "guest-thread"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PROGRAMS, reason="GUESTHOUSE_WASI_TESTSUITE names no checkout with thread programs")
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_case_09_thread_program_by_the_command_line(program):
+    described = program.with_suffix(".json")
+    spec = json.loads(described.read_text()) if described.exists() else {}
+    reader, writer = os.pipe()
+    command = [
+        sys.executable,
+        "-m",
+        "guesthouse.cli",
+        "run",
+        "--threads",
+        "--memory=128MiB",
+        "--wall=30s",
+        program,
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(guests.root() / "src")}
+    ended = subprocess.run(
+        command, stdin=reader, capture_output=True, check=False, timeout=120, env=environment
+    )
+    os.close(reader)
+    os.close(writer)
+    assert ended.returncode == spec.get("exit_code", 0), ended.stderr
 
 
 def test_all_thread_programs_are_found():

@@ -363,6 +363,30 @@ def test_nothing_is_reached_that_no_rule_allows(host):
                 assert guest.sock_connect(opened(guest), at(guest, ip4("127.0.0.1", port))) == expected, rules
 
 
+def test_connecting_without_waiting(host):
+    def writable(guest, fd):
+        guest.write(0x1000, struct.pack("<QB7xI28x", 5, 2, fd))
+        assert guest.poll_oneoff(0x1000, 0x2000, 1, 0) == 0
+        return guest.u64(0x2000)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with Driver(host, SOCKETS, net="allow") as guest:
+            fd = opened(guest)
+            assert guest.fd_fdstat_set_flags(fd, 4) == 0
+            assert guest.sock_connect(fd, at(guest, ip4("127.0.0.1", port))) in (0, 26)
+            assert writable(guest, fd) == 5
+            assert (guest.sock_status(fd, 8), guest.read(8, 1)) == (0, b"\1")
+            assert guest.send(fd, b"x") == (0, 1)
+    with Driver(host, SOCKETS, net="allow") as guest:
+        fd = opened(guest)
+        assert guest.fd_fdstat_set_flags(fd, 4) == 0
+        if guest.sock_connect(fd, at(guest, ip4("127.0.0.1", port))) == 26:
+            writable(guest, fd)
+            assert guest.send(fd, b"x")[0] in (14, 64)
+        assert guest.sock_connect(opened(guest), at(guest, ip4("127.0.0.1", port))) == 14
+
+
 def test_a_mapped_address_is_the_address_it_stands_for(host):
     mapped = ipaddress.ip_address("::ffff:127.0.0.1").packed
     with Driver(host, SOCKETS, net="ipv6:allow=*:*") as guest:

@@ -66,7 +66,14 @@ def describe(info: ModuleInfo, registry: Registry, granted: frozenset[str]) -> d
         "custom_sections": {name: sum(size for _, size in parts) for name, parts in info.custom.items()},
         "pooled": (misfit := pool_misfit(info)) is None,
         "not_pooled_because": misfit,
+        "notes": _notes(info),
     }
+
+
+def _notes(info: ModuleInfo) -> list[str]:
+    """Return what interfaces have to say about a module beyond its imports."""
+    tellers = [getattr(interface, "note", None) for interface in available()]
+    return [text for tell in tellers if tell is not None and (text := tell(info))]
 
 
 def _capabilities(needs: list[Need], registry: Registry) -> list[dict[str, Any]]:
@@ -135,7 +142,7 @@ def _print(path: Path, report: dict[str, Any]) -> None:
         "also imports": [name for name in report["interfaces"] if name != report["interface"]],
         "name": report["name"], "size": format_size(report["size"]), "sha256": report["sha256"],
         "functions": report["functions"], "memory": memories, "start function": report["start"] or None,
-        "outside the pool": report["not_pooled_because"],
+        "outside the pool": report["not_pooled_because"], "notes": report["notes"],
     }  # fmt: skip
     output.print_facts(facts, title=str(path))
     for title, key, columns in (

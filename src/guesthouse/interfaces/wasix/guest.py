@@ -12,7 +12,7 @@ from guesthouse.errors import LoadError
 from guesthouse.interfaces.contract import Command, LoadedGuest
 from guesthouse.interfaces.wasi.guest import Captured, WasiSide
 from guesthouse.interfaces.wasi.state import SLOT, Context, context_of
-from guesthouse.interfaces.wasix.generations import MODULE, Generation, generation_of
+from guesthouse.interfaces.wasix.generations import MODULE, Generation, generation_of, report
 from guesthouse.interfaces.wasix.hostnet import HostNetworking
 from guesthouse.interfaces.wasix.imports import BUS, IMPORTS, PROCESS, SOCKETS, THREADS
 from guesthouse.interfaces.wasix.localbus import LocalBus
@@ -278,6 +278,10 @@ class WasixInterface:
             or (item.kind == "memory" and getattr(item.type, "shared", False))
             for item in info.imports
         )
+
+    def note(self, info: ModuleInfo) -> str | None:
+        """Say which generation of WASIX a module was built for, if for any."""
+        return report(info)
 
     def attach(self, guest: LoadedGuest) -> WasixSide:
         """Make the guest side."""

@@ -152,6 +152,26 @@ class HostTcpSocket(_Receiving):
         super().__init__(inner)
         self._times: dict[TimeType, float | None] = {}
 
+    @property
+    def inner(self) -> socket.socket:
+        """The socket of Python."""
+        return self._inner
+
+    def failure(self) -> NetworkError | None:
+        """Return why connecting failed, if it did; asking clears it."""
+        code = self._get(socket.SOL_SOCKET, socket.SO_ERROR)
+        return NetworkError.of(OSError(code, "connect")) if code else None
+
+    def status(self) -> SocketStatus:
+        """Return what state it is in; one that still connects is opening."""
+        if self._inner.fileno() < 0:
+            return SocketStatus.CLOSED
+        try:
+            self._inner.getpeername()
+        except OSError:
+            return SocketStatus.FAILED if self.wait(False, True, 0) else SocketStatus.OPENING
+        return SocketStatus.OPENED
+
     def addr_peer(self) -> Address:
         """Return who is at the other end."""
         with _translated():
@@ -349,46 +369,54 @@ class HostNetworking(VirtualNetworking):
         """Connect from a local address to a peer."""
         return self.connect_tcp_in_slices(addr, peer, timeout, lambda: None)
 
+    def start_connecting(self, addr: Address, peer: Address) -> tuple[HostTcpSocket, bool]:
+        """Begin to connect and return at once: the socket, and whether it is connected already.
+
+        When it becomes writable, the connection stands or :meth:`HostTcpSocket.failure` says why not.
+        """
+        self.rules.demand(peer, "out")
+        found = self._unconnected(addr, peer)
+        try:
+            with _translated():
+                found.inner.connect(_host(peer))
+        except NetworkError as error:
+            if error.kind is not NetworkErrorKind.WOULD_BLOCK:
+                found.close()
+                raise
+            return found, False
+        return found, True
+
+    @staticmethod
+    def _unconnected(addr: Address, peer: Address) -> HostTcpSocket:
+        with _translated():
+            inner = socket.socket(_family(peer[0]), socket.SOCK_STREAM)
+            try:
+                if addr[1] or int(addr[0]):
+                    inner.bind(_host(addr))
+            except BaseException:
+                inner.close()
+                raise
+        return HostTcpSocket(inner)
+
     def connect_tcp_in_slices(
         self, addr: Address, peer: Address, timeout: float | None, check: Callable[[], object]
     ) -> HostTcpSocket:
         """As :meth:`connect_tcp`, calling ``check`` at least every 50 ms; what that raises ends it."""
-        self.rules.demand(peer, "out")
         until = None if timeout is None else time.monotonic() + timeout
-        with _translated():
-            inner = socket.socket(_family(peer[0]), socket.SOCK_STREAM)
+        found, done = self.start_connecting(addr, peer)
         try:
-            with _translated():
-                if addr[1] or int(addr[0]):
-                    inner.bind(_host(addr))
-            found = HostTcpSocket(inner)
-            self._finish_connecting(found, inner, peer, until, check)
+            while not done:
+                done = found.wait(False, True, SLICE)
+                check()
+                if not done and until is not None and time.monotonic() >= until:
+                    raise NetworkError(NetworkErrorKind.TIMED_OUT)
+            failure = found.failure()
+            if failure is not None:
+                raise failure
         except BaseException:
-            inner.close()
+            found.close()
             raise
         return found
-
-    @staticmethod
-    def _finish_connecting(
-        found: HostTcpSocket,
-        inner: socket.socket,
-        peer: Address,
-        until: float | None,
-        check: Callable[[], object],
-    ) -> None:
-        with _translated():
-            try:
-                inner.connect(_host(peer))
-                return
-            except BlockingIOError:
-                pass
-        while not found.wait(False, True, SLICE):
-            check()
-            if until is not None and time.monotonic() >= until:
-                raise NetworkError(NetworkErrorKind.TIMED_OUT)
-        code = inner.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise NetworkError.of(OSError(code, "connect"))
 
     def resolve(self, host: str, port: int | None, dns_server: IpAddress | None) -> Sequence[IpAddress]:
         """Return the addresses of a name."""

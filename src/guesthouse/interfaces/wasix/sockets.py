@@ -19,6 +19,7 @@ from guesthouse.interfaces.wasix.addresses import (
     write_address,
 )
 from guesthouse.interfaces.wasix.generations import Generation
+from guesthouse.interfaces.wasix.hostnet import HostNetworking
 from guesthouse.interfaces.wasix.network import (
     Address,
     NetworkError,
@@ -30,7 +31,7 @@ from guesthouse.interfaces.wasix.network import (
 from guesthouse.interfaces.wasix.program import AGAIN, INVAL, GuestThread
 from guesthouse.interfaces.wasix.refusal import Refusal
 
-IO, NOTCONN, NOTSOCK, NOTSUP, TIMEDOUT = 29, 53, 57, 58, 73
+INPROGRESS, IO, NOTCONN, NOTSOCK, NOTSUP, TIMEDOUT = 26, 29, 53, 57, 58, 73
 TYPE_DGRAM, TYPE_STREAM = 5, 6
 NONBLOCK = 4
 
@@ -326,18 +327,21 @@ def sock_connect(thread: GuestThread, fd: int, address_at: int) -> int | None:
     if socket.kind != STREAM:
         return INVAL
     local = socket.local or unspecified(socket.family)
+    network, connected = thread.program.runtime.networking(), True
+    inner: Any
     timeout = socket.times.get(TimeType.CONNECT_TIMEOUT)
-    connect = getattr(thread.program.runtime.networking(), "connect_tcp_in_slices", None)
-    if connect is not None:
-        inner = connect(local, peer, timeout, thread.pause)
+    if isinstance(network, HostNetworking) and _nonblocking(thread, fd):
+        inner, connected = network.start_connecting(local, peer)
+    elif isinstance(network, HostNetworking):
+        inner = network.connect_tcp_in_slices(local, peer, timeout, thread.pause)
     else:
-        inner = thread.program.runtime.networking().connect_tcp(local, peer, timeout)
+        inner = network.connect_tcp(local, peer, timeout)
     socket.become("stream", inner)
     for kind in (TimeType.READ_TIMEOUT, TimeType.WRITE_TIMEOUT):
         if socket.times.get(kind) is not None:
             inner.set_opt_time(kind, socket.times[kind])
     _install(thread, fd, socket)
-    return None
+    return None if connected else INPROGRESS
 
 
 # --- what is known of a socket -----------------------------------------------------------------------
