@@ -150,7 +150,10 @@ def test_ctrl_c_ends_a_compilation_at_once(tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**ENVIRONMENT, "XDG_CACHE_HOME": str(tmp_path)},
     )  # fmt: skip
-    time.sleep(1.5)
+    modules = tmp_path / "guesthouse" / "modules"
+    while process.poll() is None and not list(modules.glob(".*.lock")):  # held while it compiles
+        time.sleep(0.02)
+    time.sleep(0.2)
     assert process.poll() is None, "compiled too quickly to show anything"
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)

@@ -220,7 +220,8 @@ def test_output_of_a_child_that_trapped_says_so(load):
 
 def test_calling_oneself_without_end_is_refused_and_the_host_goes_on(load, host):
     guest = load("f", module("chain await", """(data (i32.const 16) "f\\00") (func (export "_start")
-      (drop (call $await (call $chain (i32.const 16) (i32.const 0) (i32.const 0)))))"""))  # fmt: skip
+      (drop (call $await (call $chain (i32.const 16) (i32.const 0) (i32.const 0)))))"""),
+      limits=Limits(wall="60s"))  # fmt: skip
     result = guest.invoke()
     assert result.ok  # the call at the bottom was refused; nobody above looked at the code
     refused = load("g", module("chain", """(data (i32.const 16) "f\\00") (func (export "_start")

@@ -75,7 +75,7 @@ def run(tmp_path, build, surroundings):
         runtime.stop()
 
 
-def until(condition, seconds: float = 5) -> None:
+def until(condition, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
