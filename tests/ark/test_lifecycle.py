@@ -17,7 +17,7 @@ SUCCESS, INTERNAL, UNAVAILABLE = 0, 4, 7
 HUNDRED = 100
 
 
-def until(condition, seconds=5.0):
+def until(condition, seconds=30.0):
     """Wait for a condition; how long it took."""
     start = time.monotonic()
     while not condition():

@@ -44,7 +44,7 @@ class Reader:
             pass
         self.ended.set()
 
-    def wait_for(self, text: str, seconds: float = 5) -> None:
+    def wait_for(self, text: str, seconds: float = 30) -> None:
         until = time.monotonic() + seconds
         while text not in self.text:
             assert time.monotonic() < until, self.text
