@@ -51,8 +51,9 @@ def message_of(call: Call) -> Message:
 
 
 def signed(value: int) -> int:
-    """Return an i32 with its sign."""
-    return value - (1 << 32) if value >> 31 & 1 else value
+    """Return an i32 with its sign, whether it has one already or not."""
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value
 
 
 def output_of(result: Result) -> bytes:
