@@ -231,6 +231,9 @@ class Host:
             self._check_tenant(tenant)
             info = _outline(source, sha256)
             owner = self._owner(info, interface)
+            reshape = getattr(owner, "reshape", None)
+            if reshape is not None:
+                info = reshape(info)
             if snapshot:
                 info = read(take_snapshot(
                     self, bytes(info.source), name, grant=grant, config=config, limits=limits,

@@ -19,6 +19,8 @@ def test_case_01_create_function_finds_functions_and_says_what_is_wrong(caller):
     assert caller.create("nobody", "echo")[0] == NOT_FOUND
     assert caller.create("worker", "nothing")[0] == NOT_FOUND
     assert caller.create("worker", "memory")[0] == NOT_FOUND
+    assert caller.create("worker", "")[0] == NOT_FOUND
+    assert caller.create("", "", source=0)[0] == NOT_FOUND
     assert caller.create("odd", "constant")[0] == NOT_FOUND
     assert caller.create("odd", "nullary")[0] == INVALID
     assert caller.create("odd", "wide")[0] == INVALID

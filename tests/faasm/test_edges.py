@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.faasm.conftest import module
+from tests.faasm.conftest import IMPORTS, module
 
 from guesthouse import Limits
+from guesthouse.engine import wat_to_wasm
 from guesthouse.errors import CallRefused, OutputLimit, Trap
 
 ECHO = module(
@@ -266,18 +267,16 @@ def test_calls_of_the_same_application_can_be_awaited_by_any_of_its_functions(lo
 
 @pytest.mark.parametrize("way", ["main", "exit", "pointer", "entry"])
 def test_negative_codes_keep_their_value(load, way):
-    guest = load("f", module(
-        "output chain_ptr await",
-        '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
-        "(table 1 1 funcref) (elem (i32.const 0) $minus) (func $minus (result i32) (i32.const -2))"
-        '(export "minus" (func $minus))'
-        + {
-            "main": '(func (export "__main_void") (result i32) (i32.const -2))',
-            "exit": '(func (export "_start") (call $exit (i32.const -2)))',
-            "entry": '(func (export "_start"))',
-            "pointer": '(func (export "_start") (call $exit (call $await'
-            " (call $chain_ptr (i32.const 0) (i32.const 0) (i32.const 0)))))",
-        }[way],
-    ))  # fmt: skip
+    bodies = {
+        "main": '(func (export "__main_void") (result i32) (i32.const -2))',
+        "exit": '(func (export "_start") (call $exit (i32.const -2)))',
+        "entry": '(func (export "_start"))',
+        "pointer": '''(func (export "_start") (call $exit (call $await
+            (call $chain_ptr (i32.const 0) (i32.const 0) (i32.const 0)))))''',
+    }
+    guest = load("f", wat_to_wasm(f"""(module {IMPORTS["chain_ptr"]} {IMPORTS["await"]}
+      (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (memory (export "memory") 1) (table 1 1 funcref) (elem (i32.const 0) $minus)
+      (func $minus (export "minus") (result i32) (i32.const -2)) {bodies[way]})"""))
     result = guest.invoke(entry="minus" if way == "entry" else None)
     assert (result.code, result.output) == (-2, b"Call failed (return value=-2)")

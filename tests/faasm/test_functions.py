@@ -211,6 +211,13 @@ def test_case_zygote_runs_once_after_the_constructors(function):
     assert [guest.call() for _ in range(3)] == [b"printed\n1 10 0"] * 3
 
 
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_constructors_run_once_before_a_zygote_and_a_plain_start(load, snapshot):
+    guest = load("f", guests.build("guests/faasm/zygote_start.c"), snapshot=snapshot)
+    for word in ("one", "two"):
+        assert invoke(guest, cmdline=word).unwrap() == f"1 10 2 {word}".encode()
+
+
 def test_a_zygote_that_fails_ends_the_call(function):
     with pytest.raises(CallError, match="zygote returned 3"):
         function("zygote_fails").call()

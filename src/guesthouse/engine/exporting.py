@@ -1,4 +1,4 @@
-"""The same module with more of it exported: what a host has to reach although nobody exported it."""
+"""The same module with more of it exported, or with a function that runs only once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from guesthouse.engine.binary import Cursor
 from guesthouse.engine.modules import ORDER, ModuleInfo
 from guesthouse.engine.segments import section, unsigned
 
-EXPORT_SECTION = 7
+GLOBAL_SECTION, EXPORT_SECTION, CODE_SECTION = 6, 7, 10
 _KINDS = {"function": 0, "table": 1, "memory": 2, "global": 3, "tag": 4}
 
 
@@ -56,3 +56,35 @@ def with_exports(wasm: bytes, info: ModuleInfo, added: Iterable[tuple[str, str, 
     count = cursor.unsigned()
     body = unsigned(count + len(items)) + old[cursor.position :] + b"".join(items)
     return assemble(wasm, info, {EXPORT_SECTION: body})
+
+
+def run_once(wasm: bytes, info: ModuleInfo, index: int) -> bytes:
+    """Return the module with a function that does nothing when it is called again.
+
+    Args:
+        wasm: the module.
+        info: what it declares.
+        index: a function that the module defines itself, without parameters and results.
+    """
+    globals_ = content(wasm, info, GLOBAL_SECTION)
+    cursor = Cursor(globals_ or b"\0")
+    count = cursor.unsigned()
+    flag = b"\x7f\x01\x41\x00\x0b"  # (mut i32) (i32.const 0)
+    with_flag = unsigned(count + 1) + globals_[cursor.position :] + flag
+    number = unsigned(len(info.globals))
+    # if the flag is set, return; set it
+    guard = b"\x23" + number + b"\x04\x40\x0f\x0b\x41\x01\x24" + number
+    code = content(wasm, info, CODE_SECTION)
+    cursor = Cursor(code)
+    bodies = cursor.unsigned()
+    start = cursor.position
+    for _ in range(index - info.imported("function")):
+        cursor.take(cursor.unsigned(), "function")
+    before = cursor.position
+    body = Cursor(cursor.take(cursor.unsigned(), "function"))
+    for _ in range(body.count("locals")):
+        body.unsigned()
+        body.value_type()
+    guarded = bytes(body.data[: body.position]) + guard + bytes(body.data[body.position :])
+    new = unsigned(bodies) + code[start:before] + unsigned(len(guarded)) + guarded + code[cursor.position :]
+    return assemble(wasm, info, {GLOBAL_SECTION: with_flag, CODE_SECTION: new})

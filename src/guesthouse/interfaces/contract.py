@@ -234,6 +234,9 @@ class Interface(Protocol):
     Attributes:
         name: such as ``wasi``; granting it grants all of its capabilities.
         functions: the rows of its table.
+
+    An interface may also have a method ``reshape(info: ModuleInfo) -> ModuleInfo``: what it makes of the
+    modules that it owns before they are compiled.
     """
 
     name: str

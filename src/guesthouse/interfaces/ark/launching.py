@@ -9,6 +9,7 @@ from guesthouse.calls import Call, Result, Terms
 from guesthouse.calls.crossing import Callee
 from guesthouse.errors import CallRefused, NotFound
 from guesthouse.interfaces.ark.codes import Code
+from guesthouse.interfaces.ark.guest import ArkSide
 from guesthouse.interfaces.ark.journal import Function, Journal, Run
 from guesthouse.interfaces.ark.requests import Request
 from guesthouse.interfaces.ark.state import RunState, state_of
@@ -48,9 +49,11 @@ def create_function(
     if entry is None or module is None:
         return Code.INVALID_ARGUMENTS
     try:
-        found = Callee(state.guest, entry or None)
+        found = Callee(state.guest, entry)
         if source == NAMED_MODULE:
             found = state.guest.callee(module, entry or None)
+            if not entry and isinstance(found.guest.owner, ArkSide):
+                return Code.NOT_FOUND  # a module has no function of that name; other guests may run their own
         fits = found.guest.owner.accepts(found.entry)
     except NotFound:
         return Code.NOT_FOUND

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from guesthouse.engine import HostFunction, ModuleInfo
 from guesthouse.interfaces.contract import GuestSide, LoadedGuest
-from guesthouse.interfaces.faasm.guest import ZYGOTE, FaasmSide
+from guesthouse.interfaces.faasm.guest import MAINS, ZYGOTE, FaasmSide
 from guesthouse.interfaces.faasm.imports import IMPORTS
 from guesthouse.interfaces.faasm.message import Message, message_of, output_of
+from guesthouse.interfaces.faasm.reshaping import reshaped
 
 __all__ = ["ZYGOTE", "FaasmInterface", "Message", "interface", "message_of", "output_of"]
 
@@ -23,6 +24,10 @@ class FaasmInterface:
     def owns(self, info: ModuleInfo) -> bool:
         """True for modules that import anything of this interface, or bring a zygote."""
         return ZYGOTE in info.exports or any((item.module, item.name) in _NAMES for item in info.imports)
+
+    def reshape(self, info: ModuleInfo) -> ModuleInfo:
+        """Return the module with what the host needs to reach, or must keep from running twice."""
+        return reshaped(info, ZYGOTE, MAINS)
 
     def attach(self, guest: LoadedGuest) -> GuestSide:
         """Return Faasm's part in a guest."""

@@ -28,6 +28,7 @@ _START = "_start"
 _CONSTRUCTORS, _INITIALIZE, _DESTRUCTORS = "__wasm_call_ctors", "_initialize", "__wasm_call_dtors"
 #: The level below ``_start``, which runs no constructors.
 _MAIN_VOID, _MAIN_ARGS = "__main_void", "__main_argc_argv"
+MAINS = (_MAIN_VOID, _MAIN_ARGS)
 
 
 class FaasmSide(GuestSide):
@@ -46,7 +47,7 @@ class FaasmSide(GuestSide):
         exports = guest.info.exports
         self._zygote = ZYGOTE in exports
         self._start = _START in exports
-        self._main = next((name for name in (_MAIN_VOID, _MAIN_ARGS) if name in exports), None)
+        self._main = next((name for name in MAINS if name in exports), None)
         self._initializer = next((name for name in (_INITIALIZE, _CONSTRUCTORS) if name in exports), None)
         self._destructors = _DESTRUCTORS in exports
         self._prints = self.settings.capture_stdout
