@@ -271,12 +271,15 @@ def test_negative_codes_keep_their_value(load, way):
         "main": '(func (export "__main_void") (result i32) (i32.const -2))',
         "exit": '(func (export "_start") (call $exit (i32.const -2)))',
         "entry": '(func (export "_start"))',
-        "pointer": '''(func (export "_start") (call $exit (call $await
-            (call $chain_ptr (i32.const 0) (i32.const 0) (i32.const 0)))))''',
+        "pointer": """(func (export "_start") (call $exit (call $await
+            (call $chain_ptr (i32.const 0) (i32.const 0) (i32.const 0)))))""",
     }
-    guest = load("f", wat_to_wasm(f"""(module {IMPORTS["chain_ptr"]} {IMPORTS["await"]}
+    guest = load(
+        "f",
+        wat_to_wasm(f"""(module {IMPORTS["chain_ptr"]} {IMPORTS["await"]}
       (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
       (memory (export "memory") 1) (table 1 1 funcref) (elem (i32.const 0) $minus)
-      (func $minus (export "minus") (result i32) (i32.const -2)) {bodies[way]})"""))
+      (func $minus (export "minus") (result i32) (i32.const -2)) {bodies[way]})"""),
+    )
     result = guest.invoke(entry="minus" if way == "entry" else None)
     assert (result.code, result.output) == (-2, b"Call failed (return value=-2)")

@@ -25,7 +25,11 @@ def reshaped(info: ModuleInfo, zygote: str, mains: tuple[str, ...]) -> ModuleInf
         zygote: the export before which constructors run.
         mains: exports below ``_start`` that run no constructors.
     """
-    if info.tables and TABLE not in info.exports and any(item.name in _TAKE_POINTERS for item in info.imports):
+    if (
+        info.tables
+        and TABLE not in info.exports
+        and any(item.name in _TAKE_POINTERS for item in info.imports)
+    ):
         info = read(with_exports(bytes(info.source), info, [(TABLE, "table", 0)]))
     exports = info.exports
     constructors = exports.get(CONSTRUCTORS)
