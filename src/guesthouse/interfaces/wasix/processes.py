@@ -14,6 +14,8 @@ from guesthouse.interfaces.wasix.refusal import Refusal
 from guesthouse.interfaces.wasix.threads import send
 
 OVERFLOW = 61
+#: The latest time that a clock can be set to, in nanoseconds since 1970: the year 2262.
+LATEST = 2**63 - 1
 RANGE = 68
 CHILD = 12
 NOENT = 44
@@ -53,7 +55,7 @@ def chdir(thread: GuestThread, pointer: int, length: int) -> int | None:
 
 def clock_time_set(thread: GuestThread, clock: int, value: int) -> int | None:
     """Set the realtime clock of this program; the host's stays as it is."""
-    if clock != 0:
+    if clock != 0 or value > LATEST:
         return INVAL
     thread.program.process.shift_realtime(value - time.time_ns())
     return None
