@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from guesthouse.bench.memory import resident
-from guesthouse.engine import wat_to_wasm
+from guesthouse.engine import HostFunction, wat_to_wasm
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.cell import Cell
+from guesthouse.interfaces.pulp.extension import Extension
 from guesthouse.interfaces.pulp.manifest import CellManifest
 from guesthouse.interfaces.pulp.runtime import Runtime
 from guesthouse.interfaces.pulp.spec import CellSpec
-from guesthouse.interfaces.pulp.structs import HEADER
+from guesthouse.interfaces.pulp.structs import HEADER, Envelope, HTTPRequest, step_event
 from guesthouse.pulp import standalone
+from guesthouse.registry import Registry
+from guesthouse.testing import guests
 
 #: Lifecycle and allocation of all cells below: a bump allocator that frees the block it gave last.
 COMMON = """
@@ -73,6 +76,28 @@ SERVER = f"""(module
 
 HTTP = "transport.http.inbound"
 CELLS = 1000
+
+#: What the Go cell is asked over and over; it answers with the word behind its prefix.
+REQUEST = HTTPRequest(id=1, method="POST", path="/echo", body=b"x" * 64, remote_addr="127.0.0.1:1")
+
+
+class Sink(Extension):
+    """Inbound HTTP without a server: routes and answers are taken and forgotten."""
+
+    name = HTTP
+    summary = "HTTP without a server, for measuring."
+
+    def rows(self) -> tuple[HostFunction, ...]:
+        """Return the two imports that an echo cell has."""
+        return (
+            self.row("http_register", "ii", self.take, "Route nothing."),
+            self.row("http_respond", "ii", self.take, "Answer nobody."),
+        )
+
+    def take(self, call: Any, pointer: int, length: int) -> int:
+        """Serve both: 0."""
+        return 0
+
 
 _CLIENT = """
 import json, selectors, socket, sys, time
@@ -151,6 +176,57 @@ def bare_steps(cell: Cell) -> Callable[[int], float]:
         for _ in range(n):
             write(block, envelope)
             invoke("pulp_step", block, 20)
+        return time.perf_counter() - begun
+
+    return spend
+
+
+@contextlib.contextmanager
+def go_cell() -> Iterator[Cell]:
+    """Hold the echo cell in Go, its HTTP served by :class:`Sink`.
+
+    Raises:
+        BuildError: there is no checkout to build it from, or no Go compiler.
+    """
+    registry = Registry().gated(Sink().capability())
+    spec = CellSpec("go", guests.build("guests/pulp/goecho"), capabilities=(HTTP,))
+    with Cell.load(spec, registry, surroundings=standalone()) as cell:
+        cell.init()
+        yield cell
+
+
+def event() -> bytes:
+    """Return an envelope that holds :data:`REQUEST`."""
+    return Envelope(payload=step_event("http.request", REQUEST.encode())).encode()
+
+
+def echo_steps(cell: Cell) -> Callable[[int], float]:
+    """Return what takes the time of `n` steps that each answer a request."""
+    envelope = event()
+
+    def spend(n: int) -> float:
+        step = cell.step
+        begun = time.perf_counter()
+        for _ in range(n):
+            step(envelope)
+        return time.perf_counter() - begun
+
+    return spend
+
+
+def bare_echo_steps(cell: Cell) -> Callable[[int], float]:
+    """Return what takes the time of the same guest code: block, envelope, step, block back."""
+    instance, envelope = cell._body.instance, event()
+
+    def spend(n: int) -> float:
+        write, invoke, size = instance.write, instance.invoke, len(envelope)
+        begun = time.perf_counter()
+        for _ in range(n):
+            block = invoke("pulp_alloc", size)
+            write(block, envelope)
+            if invoke("pulp_step", block, size):
+                raise RuntimeError("the echo cell refused its request")
+            invoke("pulp_free", block, size)
         return time.perf_counter() - begun
 
     return spend

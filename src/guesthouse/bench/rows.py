@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
@@ -14,6 +15,7 @@ from guesthouse.bench.measure import Operation, Peer, compare
 from guesthouse.bench.peers import PEERS, installed
 from guesthouse.engine import Engine
 from guesthouse.resources.gpu import probe
+from guesthouse.testing.guests import BuildError
 
 #: What the host sets, so that threads which compute in Python do not hold up the others (seconds).
 SWITCH_INTERVAL = 0.0001
@@ -186,11 +188,12 @@ def _cells(seconds: float, batches: int) -> Iterator[Row]:
         steps = {"guesthouse": pulp.idle_steps(cell), "bare": pulp.bare_steps(cell)}
         values = compare(steps, seconds=seconds, batches=batches)
         bare = values.pop("bare")
-        note = f"write and entry alone take {bare * 1e9:.0f} ns; 1.15 times that is the goal"
-        yield Row("Pulp idle step of an empty cell", "s", values, 1.15 * bare, note=note)
+        note = f"write and entry alone take {bare * 1e9:.0f} ns"
+        yield Row("Pulp idle step of an empty cell", "s", values, note=note)
         runtime.units["b"].run()
         values = compare({"guesthouse": pulp.sibling_calls(runtime)}, seconds=seconds, batches=batches)
         yield Row("Pulp call from cell to cell", "s", values, 5e-6)
+    yield from _go_cell(seconds, batches)
     for instances in (1, 2):
         with pulp.application(pulp.SERVER, "web", capabilities=[pulp.HTTP], instances=instances) as (
             _,
@@ -206,6 +209,27 @@ def _cells(seconds: float, batches: int) -> Iterator[Row]:
     spent, held = pulp.many_cells()
     yield Row(f"Pulp cell, load to first step, {pulp.CELLS} of one module", "s", {"guesthouse": spent})
     yield Row("... memory of each", "B", {"guesthouse": held})
+
+
+def _go_cell(seconds: float, batches: int) -> Iterator[Row]:
+    try:
+        held = contextlib.ExitStack()
+        cell = held.enter_context(pulp.go_cell())
+    except BuildError as error:
+        print(f"no rows for a Pulp cell in Go: {error}", file=sys.stderr)
+        return
+    with held:
+        for title, steps in (
+            ("Pulp idle step of a Go cell", (pulp.idle_steps, pulp.bare_steps)),
+            ("Pulp step of a Go cell that answers a request", (pulp.echo_steps, pulp.bare_echo_steps)),
+        ):
+            ours, theirs = steps
+            values = compare(
+                {"guesthouse": ours(cell), "bare": theirs(cell)}, seconds=seconds, batches=batches
+            )
+            bare = values.pop("bare")
+            note = f"the same guest code alone takes {bare * 1e6:.2f} us; 1.15 times that is the goal"
+            yield Row(title, "s", values, 1.15 * bare, note=note)
 
 
 def _sessions(seconds: float, batches: int) -> Iterator[Row]:
