@@ -96,3 +96,14 @@ def test_many_processes_at_once_build_it_once(source):
     assert len(set(paths)) == 1
     assert len(list(guests.cache_dir().glob("*/*.wasm"))) == 1
     assert not list(guests.cache_dir().glob(".build-*"))
+
+
+def test_all_sources_are_single_files_and_folders_that_are_go_modules(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").touch()
+    for name in ("a/one.c", "a/two.go", "a/note.md", "b/go.mod", "b/main.go", "b/more.go", "c.wat"):
+        path = tmp_path / "guests" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+    found = [str(path.relative_to(tmp_path / "guests")) for path in guests._all_sources()]
+    assert found == ["a/one.c", "a/two.go", "c.wat", "b"]

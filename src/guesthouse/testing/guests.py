@@ -305,7 +305,7 @@ def _assemble(source: Path, out: Path) -> None:
 
 def _compile(command: list[str], environment: dict[str, str], folder: Path, out: Path) -> None:
     """Run one compiler; raise :class:`BuildError` with its own words when it fails."""
-    position = 3 if "ziglang" not in command else len(command)
+    position = len(command) if "ziglang" in command else 2  # Go takes its sources last
     full = [*command[:position], "-o", str(out), *command[position:]]
     try:
         done = subprocess.run(
@@ -339,10 +339,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _all_sources() -> list[Path]:
-    """Every guest below ``guests/``; a folder with Go files counts as one."""
+    """Every guest below ``guests/``; a folder with a ``go.mod`` counts as one."""
     top = root() / "guests"
-    single = [path for path in top.rglob("*") if path.suffix in _C_SUFFIXES | {".wat"}]
-    return sorted(single) + sorted({path.parent for path in top.rglob("*.go")})
+    folders = {path.parent for path in top.rglob("go.mod")}
+    alone = _C_SUFFIXES | {".wat", ".go"}
+    single = [path for path in top.rglob("*") if path.suffix in alone and folders.isdisjoint(path.parents)]
+    return sorted(single) + sorted(folders)
 
 
 if __name__ == "__main__":
