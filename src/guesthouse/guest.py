@@ -13,7 +13,7 @@ from guesthouse.calls.crossing import Callee
 from guesthouse.engine import Instance, Module, Template
 from guesthouse.errors import CallError, DeadlineExceeded, LoadError
 from guesthouse.interfaces import Command, GuestSide, Interface
-from guesthouse.limits import Limits
+from guesthouse.limits import Duration, Limits, parse_duration
 from guesthouse.registry import Links
 from guesthouse.variants import Variants
 
@@ -80,13 +80,13 @@ class Guest:
 
     # -- calling it
 
-    def call(self, data: bytes = b"", *, entry: str | None = None, wall: float | None = None) -> bytes:
+    def call(self, data: bytes = b"", *, entry: str | None = None, wall: Duration | None = None) -> bytes:
         """Call the guest on this thread and return its output.
 
         Args:
             data: its input.
             entry: an entry other than the guest's own.
-            wall: seconds it may take, if less than its limit.
+            wall: seconds it may take (or ``"500ms"``), if less than its limit.
 
         Raises:
             GuestFailed: it returned a non-zero code.
@@ -95,7 +95,7 @@ class Guest:
         """
         return self.invoke(data, entry=entry, wall=wall).unwrap()
 
-    def invoke(self, data: bytes = b"", *, entry: str | None = None, wall: float | None = None) -> Result:
+    def invoke(self, data: bytes = b"", *, entry: str | None = None, wall: Duration | None = None) -> Result:
         """Call the guest on this thread and return everything about it; failures do not raise.
 
         The arguments are those of :meth:`call`.
@@ -105,7 +105,7 @@ class Guest:
         )
 
     def submit(
-        self, data: bytes = b"", *, entry: str | None = None, wall: float | None = None
+        self, data: bytes = b"", *, entry: str | None = None, wall: Duration | None = None
     ) -> Future[Result]:
         """Call the guest on the host's workers; the arguments are those of :meth:`call`.
 
@@ -116,6 +116,7 @@ class Guest:
         """
         scheduler = self.host.scheduler
         # The guest's own limit counts from the start, however long the call was queued before.
+        wall = parse_duration(wall) if isinstance(wall, str) else wall
         call = scheduler.submit(self.name, data, tenant=self.tenant, entry=entry, wall=wall)
         return scheduler.future(call)
 
@@ -126,7 +127,7 @@ class Guest:
         env: Mapping[str, str] | None = None,
         dirs: Mapping[str, str] | None = None,
         *,
-        wall: float | None = None,
+        wall: Duration | None = None,
         entry: str | None = None,
         **options: Any,
     ) -> Exit:
@@ -137,7 +138,7 @@ class Guest:
             stdin: bytes, or a host file descriptor.
             env: its environment; nothing of the host's own is added.
             dirs: preopened directories, guest path to host path (``:ro`` behind it for read-only).
-            wall: seconds it may take, if less than its limit.
+            wall: seconds it may take (or ``"500ms"``), if less than its limit.
             entry: an export to run instead of ``_start``.
             **options: what :class:`guesthouse.interfaces.Command` has beyond that.
 
@@ -155,8 +156,9 @@ class Guest:
         stderr = getattr(result.output, "stderr", b"")
         return Exit(result.code, result.output, stderr, result.receipt)
 
-    def _wall(self, wall: float | None) -> float | None:
+    def _wall(self, wall: Duration | None) -> float | None:
         most = self.limits.wall
+        wall = parse_duration(wall) if isinstance(wall, str) else wall
         return most if wall is None else wall if most is None else min(wall, most)
 
     # -- what the scheduler and the interfaces use
@@ -173,8 +175,14 @@ class Guest:
             return self.owner.serve(call)
         except CallError as error:
             if isinstance(error, DeadlineExceeded) and error.limit is None:
-                error = DeadlineExceeded(limit=self.limits.wall, function=error.function)
+                error = DeadlineExceeded(limit=self._allowed(call), function=error.function)
             raise error.within(self.name) from None
+
+    def _allowed(self, call: Call) -> float | None:
+        """Return how many seconds a call had: the guest's limit, or less where its caller gave it less."""
+        most = self.limits.wall
+        given = round((call.deadline - call.created_ns) / 1e9, 3)
+        return most if given <= 0 else given if most is None else min(given, most)
 
     def service(self, name: str) -> Any:
         """Return a resource of the host; see :meth:`Host.service`."""

@@ -231,9 +231,7 @@ class Host:
             self._check_tenant(tenant)
             info = _outline(source, sha256)
             owner = self._owner(info, interface)
-            reshape = getattr(owner, "reshape", None)
-            if reshape is not None:
-                info = reshape(info)
+            info = getattr(owner, "reshape", lambda same: same)(info)
             if snapshot:
                 info = read(take_snapshot(
                     self, bytes(info.source), name, grant=grant, config=config, limits=limits,
@@ -345,6 +343,8 @@ class Host:
     def _admit(self, guest: Guest, replace: bool) -> None:
         key = (guest.tenant, guest.name)
         with self._lock:
+            if self._closed:
+                raise LoadError("the host is closed", guest=guest.name)
             former = self._guests.get(key)
             if former is not None and not replace:
                 raise LoadError(
@@ -360,8 +360,8 @@ class Host:
         Raises:
             NotFound: there is no such guest.
         """
-        guest = self.guest(name, tenant=tenant)
         with self._lock:
+            guest = self.guest(name, tenant=tenant)
             del self._guests[tenant, name]
         self._farewell(guest)
 
@@ -374,7 +374,7 @@ class Host:
         try:
             return self._guests[tenant, name]
         except KeyError:
-            known = [own for domain, own in self._guests if domain == tenant]
+            known = [own for domain, own in self._guests.copy() if domain == tenant]
             raise NotFound("guest", name, known=known) from None
 
     @property
@@ -478,7 +478,7 @@ class Host:
                 return
             self._closed = True
         self.scheduler.close()
-        for guest in self._guests.values():
+        for guest in self.guests:
             self._farewell(guest)
         self._guests.clear()
         for capability in reversed(self._set_up):

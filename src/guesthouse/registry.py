@@ -242,7 +242,7 @@ class Registry:
             UnknownCapability: a grant names neither a capability nor an interface.
         """
         expanded: set[str] = set()
-        for grant in grants:
+        for grant in (grants,) if isinstance(grants, str) else grants:
             found = {
                 capability.name for capability in self if grant in (capability.name, capability.interface)
             }

@@ -174,6 +174,55 @@ def test_a_call_that_spins_ends_at_its_limit_and_says_so(host):
     assert guest.submit().result(10).error is not None
 
 
+@pytest.mark.parametrize("wall", [0.05, "50ms"])
+@pytest.mark.parametrize("most", [None, "20s"])
+def test_a_call_can_be_given_less_time_than_its_guest(host, wall, most):
+    guest = load(host, '(module (func (export "_start") (loop (br 0))))', limits=guesthouse.Limits(wall=most))
+    for result in guest.invoke(wall=wall), guest.submit(wall=wall).result(10):
+        assert isinstance(result.error, guesthouse.DeadlineExceeded)
+        assert result.error.limit == 0.05
+
+
+def test_guests_come_and_go_while_others_are_called(host):
+    wasm, over, odd = wat_to_wasm(NOOP), threading.Event(), []
+
+    def deploy(name):
+        try:
+            while not over.is_set():
+                host.load(wasm, name=name, replace=True)
+                host.unload(name)
+        except BaseException as error:
+            odd.append(error)
+
+    threads = [threading.Thread(target=deploy, args=(f"guest{number}",)) for number in range(2)]
+    for number in range(100):
+        host.load(wasm, name=f"stays{number}")
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(2000):
+            with pytest.raises(guesthouse.NotFound):
+                host.call("nobody")
+        assert 100 <= len(host.guests) <= 102
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert not odd
+
+
+def test_a_closed_host_loads_nothing():
+    host = guesthouse.Host()
+    host.close()
+    with pytest.raises(guesthouse.LoadError, match="is closed"):
+        load(host)
+    assert host.guests == ()
+
+
+def test_a_single_grant_may_be_a_plain_string(host):
+    assert "faasm.state" in load(host, grant="faasm.state").granted
+
+
 def test_a_trap_names_guest_and_entry(host):
     guest = load(host, '(module (func (export "_start") unreachable))')
     with pytest.raises(guesthouse.Trap, match=r"guest\._start: trap: unreachable"):
