@@ -386,8 +386,9 @@ cdef class Process:
 
     def close(self):
         """Close every descriptor; what was captured stays readable. No thread of the program may run any more."""
-        self.closed = True
         self._drop()
+        memset(&self.wasi.args, 0, 2 * sizeof(Blob))    # and the environment, which follows
+        self.closed, self.kept = True, None             # with them go the directories
 
     cdef _keep(self, object thing):
         if self.kept is None:
