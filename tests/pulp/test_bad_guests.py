@@ -154,6 +154,25 @@ def test_a_cell_without_an_allocator_says_so_and_does_not_flood_the_log(beside, 
     until(lambda: status(app, "bad")["queued"] == 0)
 
 
+def test_a_shutdown_or_probe_that_traps_or_hangs_keeps_nobody_from_stopping(application, tmp_path) -> None:
+    trap, hang = "unreachable", "(loop (br 0)) unreachable"
+    cells = {
+        "probe-traps": (STOP, f'(func (export "probe_last_call") (result i64) {trap})'),
+        "probe-hangs": (STOP, f'(func (export "probe_last_call") (result i64) {hang})'),
+        "stop-traps": (f'(func (export "pulp_shutdown") (result i32) {trap})',),
+        "stop-hangs": (f'(func (export "pulp_shutdown") (result i32) {hang})',),
+    }
+    tables = []
+    for name, parts in cells.items():
+        (tmp_path / f"{name}.wasm").write_bytes(module(MEMORY, ALLOC, INIT, STEP, *parts))
+        tables.append({"wasm": str(tmp_path / f"{name}.wasm"), "name": name, "call_timeout_ms": 300})
+    app = application(*tables, {"wasm": "kit.c", "name": "kit", "config": {"shutdown_code": 3}})
+    started = time.monotonic()
+    app.runtime.stop()
+    assert time.monotonic() - started < 10
+    assert {row["state"] for row in app.runtime.status()} == {"stopped"}
+
+
 def test_endless_growth_ends_at_the_limit(beside) -> None:
     grows = '(func (export "pulp_init") (param i32 i32) (result i32) (loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (i32.const 7))'
     app = beside(module(MEMORY, ALLOC, grows, STEP, STOP), max_memory_pages=64)

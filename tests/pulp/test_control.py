@@ -14,8 +14,9 @@ import pytest
 
 from guesthouse.cli.main import main
 from guesthouse.interfaces.pulp import codec
-from guesthouse.interfaces.pulp.control import FRAME_LIMIT, BadFrame, ControlSocket, ask
+from guesthouse.interfaces.pulp.control import ControlSocket
 from guesthouse.interfaces.pulp.extension import Event
+from guesthouse.interfaces.pulp.framing import FRAME_LIMIT, BadFrame, ask
 
 KIT = {"wasm": "kit.c"}
 

@@ -13,7 +13,7 @@ from tests.pulp import folders
 
 import guesthouse.pulp as face
 from guesthouse.errors import LoadError, ManifestError
-from guesthouse.interfaces.pulp.manifest import ApplicationManifest, CellManifest, HostManifest
+from guesthouse.interfaces.pulp.manifest import ApplicationManifest, CellManifest, HostManifest, routing
 from guesthouse.interfaces.pulp.manifest import application as application_module
 from guesthouse.interfaces.pulp.manifest import cell as cell_module
 from guesthouse.interfaces.pulp.manifest import host as host_module
@@ -127,9 +127,7 @@ def test_applications(folder, monkeypatch, table, placed, own) -> None:
         ),
         max_size=2,
     ),
-    routes=st.lists(
-        tables(host_module._ROUTE_KEYS, needed=[("path", "/a"), ("application", "a")]), max_size=2
-    ),
+    routes=st.lists(tables(routing.ROUTE_KEYS, needed=[("path", "/a"), ("application", "a")]), max_size=2),
     table=tables(["name", "schema_version"], needed=[("name", "house")]),
 )
 def test_hosts(folder, monkeypatch, own, routes, table) -> None:

@@ -14,8 +14,8 @@ from guesthouse.errors import LoadError
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.manifest import CellManifest
+from guesthouse.interfaces.pulp.restarts import RESTARTS
 from guesthouse.interfaces.pulp.runtime import Runtime
-from guesthouse.interfaces.pulp.unit import RESTARTS
 
 KIT = {"wasm": "kit.c"}
 HTTP = {"wasm": "http.c", "capabilities": ["transport.http.inbound"]}
@@ -138,6 +138,20 @@ def test_a_request_under_way_is_answered_before_its_instance_is_replaced(applica
     app.runtime.reload("web")
     slow.join(60)
     assert answers == [200]
+
+
+def test_a_cell_that_spins_or_has_ended_can_be_reloaded(application, monkeypatch) -> None:
+    monkeypatch.setattr("guesthouse.interfaces.pulp.runtime.RELOAD_GRACE", 0.2)
+    app = application({**KIT, "name": "kit", "restart": "never"}, {**KIT, "name": "other"})
+    app.runtime.post(Event("spin", b"\1", "kit"))
+    until(lambda: app.runtime.cell("kit").busy and status(app, "kit")["queued"] == 0)
+    app.runtime.reload("kit")
+    assert app.runtime.cell("kit").call("count") == b"\1\0\0\0"
+    app.runtime.post(Event("trap", b"\1", "kit"))
+    until(lambda: status(app, "kit")["state"] == "failed")
+    app.runtime.reload("kit")
+    assert app.runtime.cell("kit").call("count") == b"\1\0\0\0"
+    assert status(app, "kit")["restarts"] == 0
 
 
 def test_what_capabilities_keep_for_an_instance_ends_with_it(application) -> None:

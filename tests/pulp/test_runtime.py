@@ -9,7 +9,7 @@ import pytest
 
 from guesthouse.errors import LoadError
 from guesthouse.interfaces.pulp.extension import Event, Posted
-from guesthouse.interfaces.pulp.unit import RESTARTS
+from guesthouse.interfaces.pulp.restarts import RESTARTS
 
 KIT = {"wasm": "kit.c"}
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from guesthouse.cli import exits, options, output
-from guesthouse.interfaces.pulp.control import BadFrame, ask
+from guesthouse.interfaces.pulp.framing import BadFrame, ask
 
 _COLUMNS = ("name", "state", "steps", "instances", "restarts", "runaways", "queued", "dropped", "error")
 

@@ -1,6 +1,5 @@
 """The control socket: look at cells and direct them from outside (spec/pulp.md 5.10).
 
-One request per connection; a frame is a length (u32, little-endian) and so many bytes of MessagePack.
 The socket belongs to the user who runs the host and nobody else may write to it, so it carries no token.
 """
 
@@ -10,17 +9,15 @@ import contextlib
 import os
 import socket
 import stat
-import struct
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from guesthouse.errors import Error
-from guesthouse.interfaces.pulp import codec
+from guesthouse.interfaces.pulp.framing import BadFrame, receive_frame, send_frame
 from guesthouse.observe import log
 
-FRAME_LIMIT = 1 << 20
 REQUEST_SECONDS = 5.0
 """How long a client may take to send its request and to read the reply."""
 
@@ -29,7 +26,6 @@ CLIENTS = 16
 
 #: What a row of the status holds in any case.
 _BRIEF = ("name", "state", "steps")
-_LENGTH = struct.Struct("<I")
 _BACKLOG = 16
 _WAIT = 0.2
 
@@ -45,71 +41,6 @@ class Controlled(Protocol):
 
     def shut_down(self, name: str) -> None:
         """Stop a cell; raises `Error`."""
-
-
-class BadFrame(ValueError):
-    """What came is no frame: too long, empty, cut off, or not a map."""
-
-
-def send_frame(connection: socket.socket, message: Mapping[str, Any]) -> None:
-    """Send one frame.
-
-    Raises:
-        BadFrame: the message is larger than a frame may be.
-        OSError: the connection failed.
-    """
-    data = codec.encode(message)
-    if len(data) > FRAME_LIMIT:
-        raise BadFrame(f"a frame holds at most {FRAME_LIMIT} bytes, this one would have {len(data)}")
-    connection.sendall(_LENGTH.pack(len(data)) + data)
-
-
-def receive_frame(connection: socket.socket) -> dict[str, Any]:
-    """Receive one frame.
-
-    Raises:
-        BadFrame: what came is none.
-        OSError: the connection failed, or nothing came in time.
-    """
-    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
-    if not 1 <= length <= FRAME_LIMIT:
-        raise BadFrame(f"a frame holds 1 to {FRAME_LIMIT} bytes, not {length}")
-    try:
-        message = codec.decode(_exactly(connection, length))
-    except codec.DecodeError as error:
-        raise BadFrame(f"the frame is no MessagePack: {error}") from None
-    if not isinstance(message, dict):
-        raise BadFrame("the frame holds no map")
-    return message
-
-
-def ask(path: Path, message: Mapping[str, Any], *, timeout: float = 60.0) -> dict[str, Any]:
-    """Send a request to a host's control socket and return the reply.
-
-    Args:
-        path: the socket.
-        message: ``op`` and, where it needs one, ``cell``.
-        timeout: seconds to wait for the reply.
-
-    Raises:
-        BadFrame: the reply is malformed.
-        OSError: nobody listens there, or no reply came.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout)
-        connection.connect(str(path))
-        send_frame(connection, message)
-        return receive_frame(connection)
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    pieces = bytearray()
-    while len(pieces) < size:
-        piece = connection.recv(size - len(pieces))
-        if not piece:
-            raise BadFrame("the connection ended within a frame")
-        pieces += piece
-    return bytes(pieces)
 
 
 class ControlSocket:

@@ -6,7 +6,6 @@ import enum
 import itertools
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -16,14 +15,11 @@ from guesthouse.interfaces.pulp.errors import no_strangers
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.loading import LoadedCell
 from guesthouse.interfaces.pulp.loop import Mailbox, StepLoop
+from guesthouse.interfaces.pulp.restarts import RestartPolicy
 from guesthouse.interfaces.pulp.spec import CellSpec
 from guesthouse.interfaces.pulp.supervisor import Reporter
 from guesthouse.observe import log
 
-RESTARTS = 5
-RESTART_WINDOW = 30.0
-FIRST_BACKOFF = 0.05
-LONGEST_BACKOFF = 5.0
 _CLEAN_EXIT = "module closed with exit_code(0)"
 
 
@@ -69,7 +65,7 @@ class Unit:
         self._load = load
         self._finalize = finalize
         self._reporter = reporter
-        self._crashes: deque[float] = deque(maxlen=RESTARTS)
+        self._policy = RestartPolicy(spec.restart, spec.instances)
         self._stopping = threading.Event()
         self._round = itertools.count()
 
@@ -110,11 +106,10 @@ class Unit:
 
     def _tries_again(self, error: Error) -> bool:
         """Wait and say whether to start once more: a guest that fails by itself, under ``always``."""
-        if self.spec.restart != "always" or not isinstance(error, CallError):
+        if not isinstance(error, CallError) or not self._policy.retries_start():
             return False
-        if len(self._recent()) >= RESTARTS or self._stopping.wait(self._backoff()):
+        if not self._policy.wait(self._stopping):
             return False
-        self._crashes.append(time.monotonic())
         self.restarts += 1
         log.warning("start failed, trying again", cell=self.spec.label, error=str(error))
         return True
@@ -170,10 +165,12 @@ class Unit:
             for loaded in fresh:
                 loaded.close()
             raise
+        self._policy.forget()
         self.stop_stepping(grace, for_good=False)
         try:
             for cell, loaded in zip(self.cells, fresh, strict=True):
-                self._log_probes(cell)
+                if cell.usable:
+                    self._log_probes(cell)
                 with no_strangers(self.spec.label, "pulp_init"):
                     cell.reload(loaded)
         except Error as error:
@@ -243,10 +240,9 @@ class Unit:
 
     def _restart(self, cell: Cell, error: Error) -> bool:
         """Bring a crashed instance back under the restart policy; false when it stays dead."""
-        while self._may_restart(cell):
-            if self._stopping.wait(self._backoff()):
-                return False
-            self._crashes.append(time.monotonic())
+        while self._policy.revives(clean_exit=cell.ended == _CLEAN_EXIT) and self._policy.wait(
+            self._stopping
+        ):
             try:
                 with no_strangers(self.spec.label, "pulp_init"):
                     cell.reload()
@@ -261,21 +257,6 @@ class Unit:
             self._give_up(error)
         return False
 
-    def _may_restart(self, cell: Cell) -> bool:
-        if self._stopping.is_set() or self.spec.restart == "never":
-            return False
-        if self.spec.restart != "always" and cell.ended == _CLEAN_EXIT:
-            return False
-        return len(self._recent()) < RESTARTS
-
-    def _recent(self) -> list[float]:
-        return [moment for moment in self._crashes if moment > time.monotonic() - RESTART_WINDOW]
-
-    def _backoff(self) -> float:
-        """Seconds to wait: none after the first crash, then doubling."""
-        recent = len(self._recent())
-        return min(FIRST_BACKOFF * 2 ** (recent - 1), LONGEST_BACKOFF) if recent else 0.0
-
     def _give_up(self, error: Error) -> None:
         self.state, self.error = State.FAILED, error
         log.error("cell failed", cell=self.spec.label, error=str(error))
@@ -286,7 +267,11 @@ class Unit:
         self.cells.clear()
 
     def _log_probes(self, cell: Cell) -> None:
-        last_call, marker = cell.probe_last_call(), cell.probe_config_marker()
+        try:
+            last_call, marker = cell.probe_last_call(), cell.probe_config_marker()
+        except CallError as error:
+            log.warning("probe failed", cell=self.spec.label, error=str(error))
+            return
         if last_call is not None:
             log.info("probe last call", cell=self.spec.label, last_call=last_call)
         if marker is not None:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from guesthouse.interfaces.pulp.http.server import Receive, Scope, Send
 from guesthouse.interfaces.pulp.http.site import Site, answer, plain
-from guesthouse.interfaces.pulp.manifest.host import Route
+from guesthouse.interfaces.pulp.manifest.routing import Route
 from guesthouse.observe import log
 
 APPLICATION = b"x-pulp-application"

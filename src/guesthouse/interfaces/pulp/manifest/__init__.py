@@ -3,8 +3,9 @@
 from guesthouse.interfaces.pulp.manifest.application import ApplicationManifest
 from guesthouse.interfaces.pulp.manifest.batch import boot_order, check_links, load_batch
 from guesthouse.interfaces.pulp.manifest.cell import CellManifest
-from guesthouse.interfaces.pulp.manifest.host import HostedApplication, HostManifest, Route
+from guesthouse.interfaces.pulp.manifest.host import HostedApplication, HostManifest
 from guesthouse.interfaces.pulp.manifest.placements import Placement
+from guesthouse.interfaces.pulp.manifest.routing import Route
 
 __all__ = [
     "ApplicationManifest",

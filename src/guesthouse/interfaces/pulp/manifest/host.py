@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from guesthouse.interfaces.pulp.manifest import tables
 from guesthouse.interfaces.pulp.manifest.application import ApplicationManifest
+from guesthouse.interfaces.pulp.manifest.routing import Route, routes
 from guesthouse.interfaces.pulp.manifest.tables import Kind
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -30,7 +30,6 @@ _APPLICATION_KEYS = {
     "event_namespace": Kind.STRING,
     "depends_on": Kind.STRINGS,
 }
-_ROUTE_KEYS = {"path": Kind.STRING, "application": Kind.STRING, "instance": Kind.STRING}
 MOST_INSTANCES = 1024
 
 
@@ -52,15 +51,6 @@ class HostedApplication:
     storage_namespace: str
     event_namespace: str
     depends_on: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One ``[[routes]]`` table: which instance answers below a path of the gateway."""
-
-    path: str
-    application: str
-    instance: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +87,12 @@ class HostManifest:
         _check_unique(applications, path)
         ordered = _ordered(applications, path)
         _check_host_consumes(ordered)
-        return cls(path, name, ordered, _routes(table.get("routes", ()), ordered, path))
+        return cls(
+            path,
+            name,
+            ordered,
+            routes(table.get("routes", ()), {each.id: each.instances for each in ordered}, path),
+        )
 
 
 def _application(table: Mapping[str, Any], index: int, path: Path) -> HostedApplication:
@@ -223,50 +218,3 @@ def _check_host_consumes(applications: Sequence[HostedApplication]) -> None:
                 tables.invalid(
                     f"cell {cell.name!r} host_consumes {wanted!r}: {problem}", cell.path, "host_consumes"
                 )
-
-
-def _routes(
-    given: Sequence[Mapping[str, Any]], applications: Sequence[HostedApplication], path: Path
-) -> tuple[Route, ...]:
-    known = {application.id: application for application in applications}
-    routes: list[Route] = []
-    for index, table in enumerate(given):
-        prefix = f"routes[{index}]."
-        tables.check(table, _ROUTE_KEYS, path, prefix)
-        target = _route_path(tables.required(table, "path", path, prefix), path, f"{prefix}path")
-        if target in (route.path for route in routes):
-            tables.invalid(f"{prefix}path {target!r} is a duplicate; remove one", path, f"{prefix}path")
-        name = tables.required(table, "application", path, prefix)
-        if name not in known:
-            tables.invalid(
-                f"{prefix}application {name!r} is unknown; there are: {', '.join(known)}",
-                path,
-                f"{prefix}application",
-            )
-        instances = known[name].instances
-        instance = table.get("instance", "").strip() or (instances[0] if len(instances) == 1 else "")
-        if not instance:
-            tables.invalid(
-                f"{prefix}instance is required: {name!r} has several: {', '.join(instances)}",
-                path,
-                f"{prefix}instance",
-            )
-        if instance not in instances:
-            tables.invalid(
-                f"{prefix}instance {instance!r} is unknown; {name!r} has: {', '.join(instances)}",
-                path,
-                f"{prefix}instance",
-            )
-        routes.append(Route(target, name, instance))
-    return tuple(routes)
-
-
-def _route_path(value: str, path: Path, key: str) -> str:
-    if not value.startswith("/"):
-        tables.invalid(f"{key} {value!r} must be absolute: begin it with '/'", path, key)
-    if any(sign in value for sign in "?#\\"):
-        tables.invalid(f"{key} {value!r} must not contain '?', '#' or '\\'", path, key)
-    canonical = posixpath.normpath(value).replace("//", "/")
-    if canonical != value:
-        tables.invalid(f"{key} {value!r} must be canonical; write {canonical!r}", path, key)
-    return value
