@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,16 @@ from guesthouse.interfaces.pulp.manifest import CellManifest
 from guesthouse.interfaces.pulp.runtime import Runtime
 from guesthouse.interfaces.pulp.surroundings import Surroundings
 from guesthouse.testing import guests
+
+
+@pytest.fixture(autouse=True)
+def plain_log() -> Iterator[None]:
+    """The log as a library leaves it, whatever a command run in this process has set up."""
+    logger = logging.getLogger("guesthouse")
+    before = logger.handlers[:], logger.propagate
+    logger.handlers[:], logger.propagate = [], True
+    yield
+    logger.handlers[:], logger.propagate = before
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from guesthouse.capabilities import capability
 from guesthouse.errors import LoadError
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.restarts import RESTARTS
@@ -166,17 +167,18 @@ def test_case_19_start_and_stop_do_not_trigger_restarts(application, policy) -> 
         assert status(app, "kit")["state"] == "stopped"
 
 
-def test_case_07_cells_boot_after_those_they_depend_on_even_with_mutual_consumes(application, caplog) -> None:
-    caplog.set_level("INFO", "guesthouse")
+def test_case_07_cells_boot_after_those_they_depend_on_even_with_mutual_consumes(application) -> None:
+    booted: list[str] = []
+    kit = {**KIT, "capabilities": ["test.order"]}
     app = application(
-        {**KIT, "name": "a", "depends_on": ["b"], "consumes": ["b.api"], "provides": ["a.api"]},
-        {**KIT, "name": "b", "depends_on": ["c"], "consumes": ["a.api"], "provides": ["b.api"]},
-        {**KIT, "name": "c"},
+        {**kit, "name": "a", "depends_on": ["b"], "consumes": ["b.api"], "provides": ["a.api"]},
+        {**kit, "name": "b", "depends_on": ["c"], "consumes": ["a.api"], "provides": ["b.api"]},
+        {**kit, "name": "c"},
+        run=False,
     )
-    ready = [
-        word.split("=")[1] for line in caplog.messages if "cell ready" in line for word in line.split()[-1:]
-    ]
-    assert ready == ["c", "b", "a"]
+    app.runtime.registry.gated(capability("test.order", attach=lambda cell: booted.append(cell.name)))
+    app.runtime.start()
+    assert booted == ["c", "b", "a"]
     assert app.runtime.cell("a").call("relay", b"b|reverse|xy") == b"\0yx"
     assert app.runtime.cell("b").call("relay", b"a|reverse|xy") == b"\0yx"
     assert app.runtime.cell("c").call("relay", b"a|reverse|xy") == b"\x0b"
