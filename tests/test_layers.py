@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def cython_files():
 
 def test_contracts_of_the_configuration_hold(monkeypatch):
     monkeypatch.chdir(ROOT)
+    # It sets up a logging of its own, which silences all other loggers: tests after this one need ours.
+    monkeypatch.setattr(logging.getLogger("guesthouse"), "disabled", False)
     assert lint_imports(config_filename="pyproject.toml", no_cache=True) == EXIT_STATUS_SUCCESS
 
 

@@ -24,11 +24,10 @@ from guesthouse.testing import guests
 
 @pytest.fixture(autouse=True)
 def plain_log() -> Iterator[None]:
-    """The log as a library leaves it, whatever a command or the layer check has set up in this process."""
+    """The log as a library leaves it, whatever a command run in this process has set up."""
     logger = logging.getLogger("guesthouse")
     before = logger.handlers[:], logger.propagate
     logger.handlers[:], logger.propagate = [], True
-    logger.disabled = False  # import-linter sets up a logging of its own that silences all others
     yield
     logger.handlers[:], logger.propagate = before
 
