@@ -51,6 +51,28 @@ def test_commands(tour, options, arguments, code, out):
     assert (ended.returncode, ended.stdout) == (code, out), ended.stderr
 
 
+def test_the_package_can_be_run_as_a_module():
+    ended = subprocess.run(
+        [sys.executable, "-m", "guesthouse", "imports", "--json"],
+        capture_output=True, env=ENVIRONMENT, check=False, timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_streams_that_are_closed_are_nothing_rather_than_a_file_of_the_host(tour, closed, tmp_path):
+    shut = " ".join(f"{number}>&-" for number in closed)
+    command = [sys.executable, "-m", "guesthouse.cli", "run", str(tour), "--dir", f"{tmp_path}:/d", "--", "cat"]
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$@" {shut}', "sh", *command],
+        input=b"words", capture_output=True, env=ENVIRONMENT, check=False, timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == (b"" if closed[0] < 2 else b"words")
+    assert ended.stderr == b""
+
+
 def test_directories_are_there_only_when_named(tour, tmp_path):
     (tmp_path / "note").write_text("hello")
     assert guesthouse("run", tour, "--", "read", "/data/note").returncode == 1

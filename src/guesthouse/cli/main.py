@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code (DESIGN section 7): the guest's own for ``run``; 124 deadline, 125 refused by the host,
         134 trap, 130 interrupted, 2 for a command line that cannot be understood.
     """
+    if arguments is None:
+        _open_streams()
     code = _run(list(sys.argv[1:] if arguments is None else arguments))
     if arguments is None and code == exits.INTERRUPTED:
         # A compilation cannot be stopped, and the interpreter would wait for it: leave without.
@@ -55,6 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def _open_streams() -> None:
+    """Put the null device where the caller closed a standard stream.
+
+    Otherwise the next file that the host opens takes its number, and a guest that prints writes into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
 def _run(words: list[str]) -> int:
