@@ -63,7 +63,17 @@ def test_the_package_can_be_run_as_a_module():
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
 def test_streams_that_are_closed_are_nothing_rather_than_a_file_of_the_host(tour, closed, tmp_path):
     shut = " ".join(f"{number}>&-" for number in closed)
-    command = [sys.executable, "-m", "guesthouse.cli", "run", str(tour), "--dir", f"{tmp_path}:/d", "--", "cat"]
+    command = [
+        sys.executable,
+        "-m",
+        "guesthouse.cli",
+        "run",
+        str(tour),
+        "--dir",
+        f"{tmp_path}:/d",
+        "--",
+        "cat",
+    ]
     ended = subprocess.run(
         ["sh", "-c", f'exec "$@" {shut}', "sh", *command],
         input=b"words", capture_output=True, env=ENVIRONMENT, check=False, timeout=60,
