@@ -29,19 +29,20 @@ Grants = Annotated[Sequence[str], repeatable("Grant a capability, or an interfac
 Wall = Annotated[str | None, Parameter(help="Wall time the call may take, such as 500ms or 2s.")]
 Memory = Annotated[str | None, Parameter(help="Memory the guest may have, such as 64MiB.")]
 Fuel = Annotated[int | None, Parameter(help="Instructions the call may use; not metered by default.")]
+Disk = Annotated[str | None, Parameter(help="By how much files may grow, such as 1GiB.")]
 Input = Annotated[
     str | None, Parameter(allow_leading_hyphen=True, help="File with the input, - for standard input.")
 ]
 Receipt = Annotated[bool, flag("Print what the call cost, on standard error.")]
 
 
-def limits(wall: str | None, memory: str | None, fuel: int | None) -> Limits:
+def limits(wall: str | None, memory: str | None, fuel: int | None, disk: str | None = None) -> Limits:
     """Return the default limits with those that were given.
 
     Raises:
         ValueError: a value is no size or duration.
     """
-    given = {"wall": wall, "memory": memory, "fuel": fuel}
+    given = {"wall": wall, "memory": memory, "fuel": fuel, "disk": disk}
     return Limits(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # checked there
 
 

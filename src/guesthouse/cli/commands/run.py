@@ -48,6 +48,7 @@ def command(
     wall: options.Wall = None,
     memory: options.Memory = None,
     fuel: options.Fuel = None,
+    disk: options.Disk = None,
     lenient: Annotated[bool, options.flag("Stub functions that nobody knows.")] = False,
     receipt: options.Receipt = False,
 ) -> int:
@@ -60,7 +61,7 @@ def command(
         module: The .wasm or .wat file.
         arguments: The guest's arguments; put -- before them.
     """
-    bounds = options.limits(wall, memory, fuel)
+    bounds = options.limits(wall, memory, fuel, disk)
     directories, environment = options.directories(dir), options.environment(env)
     given = options.read_input(input)
     if stdin is not None:
