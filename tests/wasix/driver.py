@@ -38,8 +38,8 @@ def passing_on(functions: list[str], *, more: str = "", pages: int = 4) -> bytes
 class Driver:
     """One instance that passes calls on."""
 
-    def __init__(self, host, functions, *, more="", grant=("wasix",), wall="20s", **options):
-        limits = guesthouse.Limits(wall=wall, threads=128, memory="256MiB")
+    def __init__(self, host, functions, *, more="", grant=("wasix",), wall="20s", disk="256MiB", **options):
+        limits = guesthouse.Limits(wall=wall, threads=128, memory="256MiB", disk=disk)
         self.guest = host.load(
             passing_on(functions, more=more),
             name="driver",

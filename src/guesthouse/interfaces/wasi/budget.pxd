@@ -11,6 +11,9 @@ cdef int afford(Wasi* wasi, Desc* desc, int64_t end) noexcept nogil
 cdef void charge(Wasi* wasi, Desc* desc, int64_t end) noexcept nogil
 cdef void refund(Wasi* wasi, int64_t count) noexcept nogil
 
+# Gives back what cutting a file short freed; every descriptor of it learns where it ends now.
+cdef void shrank(Wasi* wasi, int fd, int64_t before, int64_t end) noexcept nogil
+
 # Cuts a write to what the budget allows; nothing left of it is the errno. Offset -1: at the position.
 cdef int within_budget(Wasi* wasi, Desc* desc, iovec* parts, int* n, int64_t offset) noexcept nogil
 

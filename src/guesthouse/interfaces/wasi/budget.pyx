@@ -39,6 +39,23 @@ cdef void refund(Wasi* wasi, int64_t count) noexcept nogil:
     pthread_mutex_unlock(&wasi.lock)
 
 
+cdef void shrank(Wasi* wasi, int fd, int64_t before, int64_t end) noexcept nogil:
+    # What was freed may be written again, and is charged again, whichever descriptor it goes through.
+    cdef uint32_t number
+    cdef stat_t cut, status
+    cdef Desc* desc
+    if wasi.disk_limit < 0 or before <= end or fstat(fd, &cut):
+        return
+    pthread_mutex_lock(&wasi.lock)
+    for number in range(wasi.capacity):
+        desc = wasi.table[number]
+        if desc != NULL and desc.kind == KIND_FILE and desc.size > end and fstat(desc.fd, &status) == 0:
+            if status.st_dev == cut.st_dev and status.st_ino == cut.st_ino:
+                desc.size = end
+    pthread_mutex_unlock(&wasi.lock)
+    refund(wasi, before - end)
+
+
 cdef int is_open(Wasi* wasi, uint64_t dev, uint64_t ino) noexcept nogil:
     cdef uint32_t number
     cdef int found = 0

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
 from guesthouse.engine.core cimport Record, span, val_t
-from guesthouse.interfaces.wasi.budget cimport afford, charge, refund
+from guesthouse.interfaces.wasi.budget cimport afford, charge, shrank
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.memory cimport answer, put64
 from guesthouse.interfaces.wasi.posix cimport *
@@ -295,8 +295,7 @@ cdef int _resize(Wasi* wasi, Desc* desc, int change, val_t* args) noexcept nogil
     if error:
         return translate(error)
     if change == CHANGE_SIZE and end < desc.size:
-        refund(wasi, desc.size - end)
-        desc.size = end
+        shrank(wasi, desc.fd, desc.size, end)
     else:
         charge(wasi, desc, end)
     return SUCCESS

@@ -4,7 +4,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from guesthouse.engine.core cimport Record, span, val_t
-from guesthouse.interfaces.wasi.budget cimport is_open, refund
+from guesthouse.interfaces.wasi.budget cimport is_open, refund, shrank
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.files cimport filetype_of_mode, read_times, write_stat
 from guesthouse.interfaces.wasi.memory cimport answer, put32
@@ -73,7 +73,7 @@ cdef int _adopt(Record* record, Desc* base, int fd, int cut, uint32_t fdflags, u
         c_close(fd)
         return error
     if cut and found.st_mode & S_IFMT == S_IFREG:
-        refund(task_of(record).wasi, found.st_size)
+        shrank(task_of(record).wasi, fd, found.st_size, 0)
         found.st_size = 0
     filetype = filetype_of_mode(found.st_mode)
     if filetype == TYPE_DIRECTORY:
