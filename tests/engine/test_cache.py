@@ -60,6 +60,12 @@ def test_a_directory_that_others_can_write_to_is_refused(directory, mode):
         Engine(directory)
 
 
+def test_a_place_where_no_directory_can_be_is_refused(directory):
+    directory.write_bytes(b"")
+    with pytest.raises(LoadError, match="cannot be used"):
+        Engine(directory)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 def test_a_directory_of_another_user_is_refused(directory):
     directory.mkdir(mode=0o700)

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from guesthouse.engine import Constant, Exit, Trapping
-from guesthouse.errors import GuestFailed, Trap, WrongImportType
+from guesthouse.errors import CallError, GuestFailed, Trap, WrongImportType
 
 ECHO = """(module
   (import "h" "f" (func $f (param i32 i64 f32 f64) (result {result})))
@@ -62,10 +62,18 @@ def test_a_host_function_may_return_several_numbers(start):
         instance.invoke("run", 3)
 
 
-def test_v128_is_refused_by_name(start):
-    instance = start('(module (func (export "v") (param v128)))')
-    with pytest.raises(TypeError, match="v: parameter 0"):
-        instance.invoke("v", 1)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(param v128)",
+        "(result v128) (v128.const i64x2 1 2)",
+        "(result i32 v128) i32.const 1 (v128.const i64x2 1 2)",
+    ],
+)
+def test_v128_is_refused_by_name(start, text):
+    instance = start(f'(module (func (export "v") {text}))')
+    with pytest.raises(CallError, match=r"^v: .*v128"):
+        instance.invoke("v", *([0] if "param" in text else []))
 
 
 def test_an_import_that_takes_v128_is_refused_at_link_time(link):

@@ -138,7 +138,10 @@ class Engine:
         if where is False:
             return None
         if isinstance(where, (str, Path)):
-            return Cache(Path(where))
+            try:
+                return Cache(Path(where))
+            except OSError as error:
+                raise LoadError(f"the compile cache {where} cannot be used: {error.strerror}") from error
         try:
             return Cache(default_directory())
         except (OSError, RuntimeError):  # no home, or a read-only one: work without

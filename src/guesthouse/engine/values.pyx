@@ -4,6 +4,16 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from guesthouse.engine.record cimport val_t
+from guesthouse.errors import CallError
+
+
+cdef object _impassable(str name, str where, kind):
+    known = {"V": "v128"}.get(kind, "a reference")
+    return CallError(
+        f"{where} is {known}, which does not pass between guest and host; wrap the export in one that "
+        f"takes and returns numbers",
+        function=name,
+    )
 
 
 cdef int pack(val_t* values, str params, tuple args, str name) except -1:
@@ -12,7 +22,7 @@ cdef int pack(val_t* values, str params, tuple args, str name) except -1:
     for i, kind in enumerate(params):
         value = args[i]
         if kind not in "iIfF":
-            raise TypeError(f"{name}: parameter {i} is of a type that the host cannot pass ({kind!r})")
+            raise _impassable(name, f"parameter {i}", kind)
         try:
             if kind == "i":
                 values[i].i64 = <int64_t><uint32_t>(value & 0xFFFFFFFF)
@@ -37,7 +47,7 @@ cdef object unpack_one(val_t* value, Py_UCS4 kind, str name):
         return value.f32
     if kind == u"F":
         return value.f64
-    raise TypeError(f"{name} returns a type that the host cannot take ({kind!r})")
+    raise _impassable(name, "a result", kind)
 
 
 cdef object unpack(val_t* values, str results, str name):
