@@ -10,7 +10,7 @@ import pytest
 from tests.calls.fakes import FakeRunner, scheduler, spin
 
 from guesthouse.calls import Call, CallLimits, Outcome
-from guesthouse.errors import CallRefused, DeadlineExceeded, GuestFailed, NotFound
+from guesthouse.errors import CallRefused, Cancelled, DeadlineExceeded, GuestFailed, NotFound
 
 
 @pytest.fixture
@@ -280,3 +280,17 @@ def test_threads_that_cannot_be_started_make_do_with_less_or_fail_the_call(runne
             assert isinstance(first.error, RuntimeError)
         assert calls.wait(calls.submit("echo", b"y"), timeout=5).unwrap() == b"y"
         assert calls.stats()["live"] == calls._running._bell.pending == 0
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_no_exception_ends_a_worker_and_leaves_others_waiting(runner, kind):
+    @runner.guest
+    def leave(call: Call) -> Outcome:
+        raise kind
+
+    with scheduler(runner, workers=1) as calls:
+        futures = [calls.future(calls.submit("leave")) for _ in range(5)]
+        ends = [future.result(5).error for future in futures]
+        assert [type(end.__cause__) for end in ends] == [kind] * 5
+        assert all(isinstance(end, Cancelled) and kind.__name__ in str(end) for end in ends)
+        assert calls.wait(calls.submit("echo", b"still here"), 5).output == b"still here"

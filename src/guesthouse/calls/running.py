@@ -90,7 +90,12 @@ class Running:
             call.stage = RUNNING
             more = len(self.calls.queue) > 0
         self._bell.take(more)
-        self.execute(call)
+        try:
+            self.execute(call)
+        except BaseException:
+            # Its result says so.  Nobody is above this thread to be interrupted, and others wait for it.
+            if call.stage != DONE:
+                raise
         return True
 
     def execute(self, call: Call) -> Result:
@@ -103,12 +108,9 @@ class Running:
         except Exception as error:  # noqa: BLE001 - whatever ends a call belongs into its result
             return self.finish(call, 1, b"", error)
         except BaseException as error:
-            self.finish(
-                call,
-                1,
-                b"",
-                Cancelled(f"{type(error).__name__} on the caller's thread"),
-            )
+            ending = Cancelled(f"{type(error).__name__} while it ran", guest=call.guest)
+            ending.__cause__ = error
+            self.finish(call, 1, b"", ending)
             raise
         return self.finish(call, code, output, None)
 
