@@ -34,8 +34,18 @@ from guesthouse.interfaces.pulp.errors import (
     UnknownCellCapability,
 )
 from guesthouse.interfaces.pulp.extension import Environment, Event, Extension, Posted, Refused
-from guesthouse.interfaces.pulp.manifest import CellManifest, boot_order, load_batch
+from guesthouse.interfaces.pulp.fleet import Fleet
+from guesthouse.interfaces.pulp.manifest import (
+    ApplicationManifest,
+    CellManifest,
+    HostManifest,
+    boot_order,
+    load_batch,
+)
+from guesthouse.interfaces.pulp.modules import CacheStats, ModuleCache, ModuleCacheClosed
+from guesthouse.interfaces.pulp.providers import ProviderError
 from guesthouse.interfaces.pulp.runtime import Runtime
+from guesthouse.interfaces.pulp.scopes import ResourceKey, Scope
 from guesthouse.interfaces.pulp.spec import CellSpec, SpecLike
 from guesthouse.interfaces.pulp.structs import Envelope
 from guesthouse.interfaces.pulp.supervisor import Health, Report, Runaway, Snapshot, Supervisor
@@ -47,7 +57,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AllocationFailed",
+    "ApplicationManifest",
     "BadExports",
+    "CacheStats",
     "Catalogue",
     "Cell",
     "CellClosed",
@@ -59,15 +71,22 @@ __all__ = [
     "Environment",
     "Event",
     "Extension",
+    "Fleet",
     "Health",
+    "HostManifest",
     "MessageTooLarge",
+    "ModuleCache",
+    "ModuleCacheClosed",
     "NoPostReturn",
     "NotAProvider",
     "Posted",
+    "ProviderError",
     "Refused",
     "Report",
+    "ResourceKey",
     "Runaway",
     "Runtime",
+    "Scope",
     "Snapshot",
     "Supervisor",
     "Surroundings",
