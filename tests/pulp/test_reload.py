@@ -10,6 +10,7 @@ import httpx
 import pytest
 from tests.pulp.test_runtime import status, until
 
+from guesthouse.capabilities import capability
 from guesthouse.errors import LoadError
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.extension import Event, Posted
@@ -152,6 +153,25 @@ def test_a_cell_that_spins_or_has_ended_can_be_reloaded(application, monkeypatch
     app.runtime.reload("kit")
     assert app.runtime.cell("kit").call("count") == b"\1\0\0\0"
     assert status(app, "kit")["restarts"] == 0
+
+
+def test_a_capability_that_refuses_for_a_moment_is_attached_at_the_next_try(application) -> None:
+    log: list[str] = []
+
+    def attach(cell) -> None:
+        log.append("attach")
+        if log.count("attach") == 2:
+            raise OSError("the database is away")
+
+    app = application({**KIT, "name": "kit", "capabilities": ["test.flaky"]}, run=False)
+    flaky = capability("test.flaky", attach=attach, release=lambda cell: log.append("release"))
+    app.runtime.registry.gated(flaky)
+    app.runtime.start()
+    app.runtime.post(Event("trap", b"\1", "kit"))
+    until(lambda: status(app, "kit")["restarts"] == 1)
+    assert log == ["attach", "release", "attach", "attach"]
+    app.runtime.stop()
+    assert log[-1] == "release"
 
 
 def test_what_capabilities_keep_for_an_instance_ends_with_it(application) -> None:

@@ -369,7 +369,8 @@ class Cell:
         with ExitStack() as stack:
             shared = self.spec.instances > 1
             lasting = [each for each in self._attached if shared or each.hooks.renew is not None]
-            passing = [each for each in self._attached if each not in lasting]
+            # Of all, not of those attached now: an attempt before this one may have failed half-way.
+            passing = [each for each in self._loaded.capabilities if each not in lasting]
             for capability in lasting:
                 if capability.hooks.renew is not None:
                     stack.enter_context(capability.hooks.renew(self))
