@@ -265,6 +265,25 @@ def test_calls_of_the_same_application_can_be_awaited_by_any_of_its_functions(lo
     assert number(guest.call()) == 0
 
 
+@pytest.mark.parametrize(
+    ("malloc", "code"),
+    [
+        ("", ord("f")),
+        ('(func (export "malloc") (param i32) (result i32) (i32.const 4096))', ord("f")),
+        ('(func (export "malloc") (param i32) (result i32) (i32.const 0))', 1),
+    ],
+    ids=["none", "one", "empty"],
+)
+def test_main_gets_its_arguments_from_malloc_or_new_pages(load, malloc, code):
+    # returns argv[0][0], after checking that argc is 1 and argv[1] is NULL
+    guest = load("f", module("output", malloc + """
+      (func (export "__main_argc_argv") (param i32 i32) (result i32)
+        (if (i32.or (i32.ne (local.get 0) (i32.const 1)) (i32.load offset=4 (local.get 1)))
+          (then (return (i32.const 2))))
+        (i32.load8_u (i32.load (local.get 1))))"""))  # fmt: skip
+    assert guest.invoke().code == code
+
+
 @pytest.mark.parametrize("way", ["main", "exit", "pointer", "entry"])
 def test_negative_codes_keep_their_value(load, way):
     bodies = {

@@ -30,6 +30,8 @@ _CONSTRUCTORS, _INITIALIZE, _DESTRUCTORS = "__wasm_call_ctors", "_initialize", "
 _MAIN_VOID, _MAIN_ARGS = "__main_void", "__main_argc_argv"
 MAINS = (_MAIN_VOID, _MAIN_ARGS)
 
+_PAGE = 65_536
+
 
 class FaasmSide(GuestSide):
     """Faasm's part in one guest.
@@ -260,12 +262,20 @@ def _code(result: int | None) -> int:
 
 
 def _place_arguments(instance: Instance, words: list[str]) -> int:
-    """Put ``argv`` into memory from the guest's own ``malloc``; return its address."""
-    if not instance.exports("malloc"):
-        raise CallError("main takes arguments, and the module does not export malloc for them")
+    """Put ``argv`` into memory from the guest's own ``malloc``, or into new pages; return its address.
+
+    Raises:
+        CallError: the guest has no memory left for it.
+    """
     texts = [word.encode() + b"\0" for word in words]
     table = 4 * (len(texts) + 1)
-    start: int = instance.invoke("malloc", table + sum(map(len, texts)))
+    size = table + sum(map(len, texts))
+    if instance.exports("malloc"):
+        start: int = instance.invoke("malloc", size) & 0xFFFFFFFF
+    else:
+        start = instance.grow(-(-size // _PAGE)) * _PAGE
+    if not start:
+        raise CallError(f"malloc has no {size} bytes for the arguments", function="malloc")
     addresses, position = [], start + table
     for text in texts:
         addresses.append(position)
