@@ -467,7 +467,7 @@ class Host:
         except KeyError:
             raise ResourceError(f"there is no resource {name!r}; there are: {', '.join(SERVICES)}") from None
         opener: Callable[..., Any] = getattr(importlib.import_module(module), function)
-        return opener(self._resources[name]) if name in self._resources else opener()
+        return opener() if (given := self._resources.get(name)) is None else opener(given)
 
     # -- the end
 

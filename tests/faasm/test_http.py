@@ -186,6 +186,13 @@ def test_state_goes_in_and_out(client):
     assert client.get("/s/demo/absent").status_code == 404
 
 
+@pytest.mark.parametrize("key", ["nul%00byte", "k" * 5000])
+def test_keys_that_cannot_be_are_the_senders_mistake(client, key):
+    for answer in client.put(f"/s/demo/{key}", content=b"x"), client.get(f"/s/demo/{key}"):
+        assert answer.status_code == 400
+        assert "keys have 1 to 4096 bytes" in answer.text
+
+
 def test_a_changed_function_is_used_at_once_and_a_refused_one_changes_nothing(client, upload):
     upload("hello")
     asked = batch("hello", b"input")

@@ -253,6 +253,12 @@ def test_closing_ends_what_runs_and_may_be_repeated():
     host.close()
 
 
+def test_an_option_that_is_none_is_no_option():
+    with guesthouse.Host(state=None) as host:
+        host.service("state").put("demo", b"key", b"value")
+        assert host.service("state").get("demo", b"key") == b"value"
+
+
 def test_an_option_for_no_resource_is_refused():
     with pytest.raises(guesthouse.ResourceError, match="no resource 'stat'; there are: .*state"):
         guesthouse.Host(stat="memory://")

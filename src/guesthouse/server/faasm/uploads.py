@@ -17,6 +17,7 @@ rule applies.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -28,6 +29,7 @@ from guesthouse.interfaces.faasm import ZYGOTE, interface
 from guesthouse.manifest import valid_name
 from guesthouse.observe import log
 from guesthouse.resources.files import FileError, FileTrees, Tree
+from guesthouse.resources.state.errors import InvalidKey
 from guesthouse.server.answers import BadRequest
 from guesthouse.server.api import read_body
 from guesthouse.server.faasm.planner import PlannerApi
@@ -93,20 +95,29 @@ class FaasmUploads:
         """Answer ``PUT /s/USER/KEY``.
 
         Raises:
-            ResourceError: the key is empty, or the tenant's quota is used up.
+            BadRequest: the key cannot be one.
+            ResourceError: the tenant's quota is used up.
         """
         user, key = self._target(request)
         data = await read_body(request, self.most)
-        await run_in_threadpool(self.host.service("state").put, user, key.encode(), data)
+        await self._state("put", user, key, data)
         return PlainTextResponse("State set complete")
 
     async def get_state(self, request: Request) -> Response:
         """Answer ``GET /s/USER/KEY``; a value that does not exist is 404."""
         user, key = self._target(request)
-        value = await run_in_threadpool(self.host.service("state").get, user, key.encode())
+        value = await self._state("get", user, key)
         if value is None:
             return PlainTextResponse("no such value", 404)
         return Response(value, media_type="application/octet-stream")
+
+    async def _state(self, operation: str, user: str, key: str, *rest: bytes) -> Any:
+        """Work on a value of the global tier."""
+        state = self.host.service("state")
+        try:
+            return await run_in_threadpool(getattr(state, operation), user, key.encode(), *rest)
+        except InvalidKey as error:
+            raise BadRequest(str(error)) from None
 
     async def put_python(self, request: Request) -> Response:
         """Answer ``PUT /p/USER/FUNC``."""
