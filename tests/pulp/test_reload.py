@@ -174,6 +174,32 @@ def test_a_capability_that_refuses_for_a_moment_is_attached_at_the_next_try(appl
     assert log[-1] == "release"
 
 
+def test_a_restart_that_hangs_keeps_nobody_from_stopping(application, tmp_path) -> None:
+    from guesthouse.testing.guests import wat
+
+    # Fine at first; whoever is initialised after the file "again" is there, spins.
+    text = """
+    (module (import "pulp" "fs_delete" (func $delete (param i32 i32) (result i32)))
+      (memory (export "memory") 1) (data (i32.const 8) "again")
+      (func (export "pulp_alloc") (param i32) (result i32) i32.const 1024)
+      (func (export "pulp_init") (param i32 i32) (result i32)
+        (if (i32.eqz (call $delete (i32.const 8) (i32.const 5))) (then (loop (br 0)))) i32.const 0)
+      (func (export "pulp_step") (param i32 i32) (result i32)
+        (if (i32.gt_u (local.get 1) (i32.const 20)) (then unreachable)) i32.const 0)
+      (func (export "pulp_shutdown") (result i32) i32.const 0))"""
+    (tmp_path / "spins.wasm").write_bytes(wat(text))
+    table = {"wasm": str(tmp_path / "spins.wasm"), "name": "spins", "capabilities": ["storage.fs"]}
+    app = application(table, {**KIT, "name": "other"})
+    marker = tmp_path / "data" / "spins" / "again"
+    marker.touch()
+    app.runtime.post(Event("trap", b"\1", "spins"))
+    until(lambda: not marker.exists())  # it is in its second initialisation now
+    started = time.monotonic()
+    app.runtime.stop()
+    assert time.monotonic() - started < 10
+    assert status(app, "other")["state"] == "stopped"
+
+
 def test_what_capabilities_keep_for_an_instance_ends_with_it(application) -> None:
     table = {"wasm": "any.c", "name": "any", "capabilities": ["storage.sqlite"]}
     app = application(table)

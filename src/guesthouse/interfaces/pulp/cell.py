@@ -56,6 +56,7 @@ class Cell:
         self._budget = int(loaded.spec.timeout * 1e9)
         self._closed = False
         self._stopped = False
+        self._coming: Body | None = None  # the instance that a reload initialises
         self._attached: list[Capability] = []
         try:
             self._attach()
@@ -306,7 +307,9 @@ class Cell:
 
     def interrupt(self, reason: str = "interrupted") -> None:
         """End what the guest is doing, from any thread; its instance cannot be used afterwards."""
-        self._body.instance.cancel(reason)
+        for body in (self._coming, self._body):
+            if body is not None:
+                body.instance.cancel(reason)
 
     def reload(self, loaded: LoadedCell | None = None, *, timeout: float | None = None) -> None:
         """Replace the instance by a fresh one, and initialise it as before.
@@ -330,13 +333,15 @@ class Cell:
                 raise CellClosed("cell is closed", cell=self.label)
             self._say_goodbye(budget)
             with self._renewed():
-                body = self._open(loaded or self._loaded)
+                body = self._coming = self._open(loaded or self._loaded)
                 try:
                     body.instance.deadline = _deadline(budget)
                     body.init(config)
                 except BaseException:
                     body.close()
                     raise
+                finally:
+                    self._coming = None
             self._body, old = body, self._body
             self._stopped = False
             old.close()
