@@ -281,7 +281,7 @@ class MemoryLimit(CallError):
     """The guest needs more memory than its limit allows, over all its memories together.
 
     Attributes:
-        needed: bytes that were asked for.
+        needed: bytes that were asked for, at least.
         limit: bytes that are allowed.
     """
 
@@ -294,11 +294,13 @@ class MemoryLimit(CallError):
         function: str | None = None,
     ) -> None:
         self.needed, self.limit = needed, limit
-        super().__init__(
-            f"{needed} bytes of memory needed, {limit} allowed; raise the `memory` limit",
-            guest=guest,
-            function=function,
-        )
+        text = f"{needed} bytes of memory needed, {limit} allowed; raise the `memory` limit"
+        if needed <= limit:  # all that is known is that the memory did not grow
+            text = (
+                f"at least {needed} bytes of memory needed, and they cannot be had: the limit is {limit}, the "
+                "module's own maximum may be less; raise the `memory` limit or that maximum"
+            )
+        super().__init__(text, guest=guest, function=function)
 
 
 class OutputLimit(CallError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from guesthouse import Limits
+from guesthouse.engine import wat_to_wasm
 from guesthouse.errors import MemoryLimit, Trap
 from guesthouse.testing import guests
 
@@ -37,3 +38,11 @@ def test_running_out_of_memory_ends_the_call_cleanly(growth):
 def test_memory_of_one_call_is_zero_for_the_next(growth):
     for _ in range(3):
         assert growth.invoke(b"m").code == 0
+
+
+def test_memory_that_the_module_itself_forbids_is_not_blamed_on_the_limit(load):
+    wasm = wat_to_wasm("""(module (import "env" "__sbrk" (func $sbrk (param i32) (result i32)))
+      (memory (export "memory") 1 2) (func (export "_start") (drop (call $sbrk (i32.const 131072)))))""")
+    error = load("f", wasm).invoke().error
+    assert isinstance(error, MemoryLimit)
+    assert "the module's own maximum may be less" in str(error)
