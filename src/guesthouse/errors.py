@@ -297,8 +297,8 @@ class MemoryLimit(CallError):
         text = f"{needed} bytes of memory needed, {limit} allowed; raise the `memory` limit"
         if needed <= limit:  # all that is known is that the memory did not grow
             text = (
-                f"at least {needed} bytes of memory needed, and they cannot be had: the limit is {limit}, the "
-                "module's own maximum may be less; raise the `memory` limit or that maximum"
+                f"at least {needed} bytes of memory needed, and they cannot be had: the limit is {limit}, "
+                "the module's own maximum may be less; raise the `memory` limit or that maximum"
             )
         super().__init__(text, guest=guest, function=function)
 
