@@ -36,7 +36,10 @@ def test_success_input_and_output_arrive_as_they_are(host, caller, callee):
 
 @pytest.mark.parametrize(("caller", "callee"), [pair for pair in PAIRS if "pulp" not in pair])
 def test_without_an_entry_the_guests_own_is_called(host, caller, callee):
-    assert ask(host, caller, callee, "hi", entry="") == (0, f"{callee}:hi".encode())
+    expected = (0, f"{callee}:hi".encode())
+    if caller == callee == "ark":  # Ark's own modules have no function of the empty name: not found
+        expected = (6, b"")
+    assert ask(host, caller, callee, "hi", entry="") == expected
 
 
 #: What a callee that returns 6 (a tasklet: -6) puts out beside its code, where the caller gets to see it.
