@@ -106,11 +106,17 @@ def test_case_08_sleeping_yields(host):
     runtime = Counting()
     functions = ["thread_sleep Ie", "sched_yield e"]
     with Driver(host, functions, runtime=runtime, generation="G1") as guest:
-        started = time.monotonic()
-        assert guest.thread_sleep(30_000_000) == 0
-        assert 0.03 <= time.monotonic() - started < 0.2
-        assert len(runtime.yields) >= 3
-        assert set(runtime.yields) == {0}
+        for _ in range(20):  # a machine that oversleeps takes fewer slices, and longer: once must be right
+            runtime.yields.clear()
+            started = time.monotonic()
+            assert guest.thread_sleep(30_000_000) == 0
+            spent = time.monotonic() - started
+            assert spent >= 0.03
+            assert set(runtime.yields) == {0}
+            if len(runtime.yields) >= 3 and spent < 0.2:
+                break
+        else:
+            raise AssertionError(f"{len(runtime.yields)} yields in {spent} s")
         runtime.yields.clear()
         assert guest.sched_yield() == 0
         assert runtime.yields == [0]
