@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ import httpx
 import pytest
 from tests.pulp import folders
 from tests.pulp.test_up import up  # noqa: F401 - a fixture
+
+from guesthouse.testing.guests import wat
 
 HTTP = {"capabilities": ["transport.http.inbound"]}
 
@@ -111,6 +114,32 @@ def test_a_cell_that_fails_ends_the_start_and_says_which(up, tmp_path, build, ki
     assert re.search(r"pulp_init returned 9", log)
 
 
+SPINS = """
+(module (memory (export "memory") 1)
+  (func (export "pulp_alloc") (param i32) (result i32) i32.const 1024)
+  (func (export "pulp_init") (param i32 i32) (result i32) (loop (br 0)) unreachable)
+  (func (export "pulp_step") (param i32 i32) (result i32) i32.const 0)
+  (func (export "pulp_shutdown") (result i32) i32.const 0))"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("together", [False, True])
+def test_a_start_that_hangs_is_ended_by_a_signal(up, tmp_path, build, number, together) -> None:  # noqa: F811
+    (tmp_path / "spins.wasm").write_bytes(wat(SPINS))
+    cells = [
+        folders.cell(tmp_path, "good", build("kit.c")),
+        folders.cell(tmp_path, "spins", tmp_path / "spins.wasm"),
+        folders.cell(tmp_path, "after", build("kit.c"), depends_on=["spins"]),
+    ]
+    process = up(*([folders.application(tmp_path, "app", cells)] if together else cells))
+    process.wait_for('msg="cell ready" cell=good')
+    time.sleep(0.3)
+    code, seconds = process.interrupt(number)
+    assert (code, seconds < 5) == (130, True), process.log.read_text()
+    assert 'msg="shutdown complete"' in process.log.read_text()
+    assert 'msg="cell ready" cell=after' not in process.log.read_text()
+
+
 def test_manifests_of_different_kinds_do_not_run_together(up, tmp_path, build) -> None:  # noqa: F811
     own = folders.cell(tmp_path, "kit", build("kit.c"))
     process = up(folders.application(tmp_path, "app", [own]), own)
@@ -132,6 +161,7 @@ def test_no_control_socket_when_its_name_is_blank_or_taken(up, tmp_path, build) 
 
 
 PACKAGE = """
+import sys
 from guesthouse.pulp import Extension
 
 class Greet(Extension):
@@ -141,7 +171,8 @@ class Greet(Extension):
     def setup(self, environment):
         print("acme is set up with", environment.storage_root.name, flush=True)
     def greet(self, call, pointer, length):
-        print("acme greets", call.instance.read(pointer, length).decode(), "for", call.guest, flush=True)
+        name = call.instance.read(pointer, length).decode()
+        sys.stdout.write(f"acme greets {name} for {call.guest}\\n")
         return 0
     def teardown(self):
         print("acme is torn down", flush=True)

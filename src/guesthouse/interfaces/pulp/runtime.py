@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from guesthouse.errors import Error, LoadError, NotFound
+from guesthouse.errors import NotFound
 from guesthouse.interfaces.pulp import memory
+from guesthouse.interfaces.pulp.booting import boot
 from guesthouse.interfaces.pulp.cell import Cell
 from guesthouse.interfaces.pulp.crossing import Applications
 from guesthouse.interfaces.pulp.extension import Environment, Event, Posted, Refused
@@ -34,8 +34,6 @@ SHUTDOWN_SECONDS = 5.0
 STEP_GRACE = 0.5
 RELOAD_GRACE = 5.0
 """Seconds that a step may take to its end before its instance is replaced."""
-
-BOOT_WORKERS = 16
 
 
 class Runtime:
@@ -99,10 +97,7 @@ class Runtime:
         log.info("pulp boot", cells=len(self.units))
         try:
             self.lives.set_up(self.wanted())
-            if self._together:
-                self._boot_in_turn()
-            else:
-                self._boot()
+            boot(list(self.units.values()), together=self._together)
         except BaseException:
             self.stop()
             raise
@@ -243,30 +238,6 @@ class Runtime:
                 raise NotFound("running cell", name)
             yield self.units[name]
 
-    def _boot_in_turn(self) -> None:
-        for unit in self.units.values():
-            try:
-                unit.boot()
-            except Error as error:
-                raise LoadError(f"cell {unit.spec.name!r} failed, so nothing is started: {error}") from error
-
-    def _boot(self) -> None:
-        """Boot the cells side by side, each after those that it depends on."""
-        booted: dict[str, Future[None]] = {}
-        with ThreadPoolExecutor(
-            max_workers=min(len(self.units), BOOT_WORKERS), thread_name_prefix="pulp-boot"
-        ) as pool:
-            for name, unit in self.units.items():
-                needs = [
-                    booted[other.spec.name]
-                    for other in self.units.values()
-                    if other.spec.cell in unit.spec.depends_on
-                ]
-                booted[name] = pool.submit(_boot_after, unit, needs)
-        if all(unit.state is State.FAILED for unit in self.units.values()):
-            errors = "; ".join(str(unit.error) for unit in self.units.values())
-            raise LoadError(f"all cells failed: {errors}")
-
 
 def _specs(cells: Sequence[CellManifest] | Sequence[CellSpec], strict_links: bool) -> Sequence[CellSpec]:
     specs = [cell for cell in cells if isinstance(cell, CellSpec)]
@@ -274,13 +245,3 @@ def _specs(cells: Sequence[CellManifest] | Sequence[CellSpec], strict_links: boo
         return specs
     manifests = [cell for cell in cells if isinstance(cell, CellManifest)]
     return [CellSpec.of(manifest) for manifest in boot_order(manifests, strict_links=strict_links)]
-
-
-def _boot_after(unit: Unit, needs: Sequence[Future[None]]) -> None:
-    """Boot a unit once its dependencies are up; it fails without loading when one of them failed."""
-    for need in needs:
-        if need.exception() is not None:
-            unit.state, unit.error = State.FAILED, LoadError("a cell that it depends on failed")
-            log.error("cell failed", cell=unit.spec.name, error=str(unit.error))
-            raise unit.error
-    unit.boot()

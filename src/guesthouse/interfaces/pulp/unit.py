@@ -104,6 +104,13 @@ class Unit:
             self.cells.clear()
             raise
 
+    def stop_booting(self) -> None:
+        """End the initialisation that runs now, from any thread; harmless when none does."""
+        self._stopping.set()
+        if self.state is State.STARTING:
+            for cell in list(self.cells):
+                cell.interrupt("the host shuts down")
+
     def _tries_again(self, error: Error) -> bool:
         """Wait and say whether to start once more: a guest that fails by itself, under ``always``."""
         if not isinstance(error, CallError) or not self._policy.retries_start():
