@@ -200,7 +200,10 @@ FAASM_IMPORT("pthread_getspecific") void *faasm_pthread_getspecific(faasm_key_t 
 #ifdef __cplusplus
 }
 
+#include <stdio.h>
 #include <string>
+#include <time.h>
+#include <unistd.h>
 
 namespace faasm {
 
@@ -219,6 +222,75 @@ inline int getIntInput(int fallback = 0) {
 }
 
 inline void setStringOutput(const std::string &text) { faasmSetOutput(text.data(), (int)text.size()); }
+
+/* A whole file of the function's file system; empty when it cannot be read. */
+inline std::string readFile(const char *path) {
+    std::string content;
+    if (FILE *file = fopen(path, "rb")) {
+        char piece[4096];
+        for (size_t got; (got = fread(piece, 1, sizeof piece, file)) > 0;) content.append(piece, got);
+        fclose(file);
+    }
+    return content;
+}
+
+/* Seconds since some moment, for measuring. */
+inline double wallClock() {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* A random number from `from` to `to`, both included. */
+inline int randomInteger(int from, int to) {
+    uint32_t number;
+    getentropy(&number, sizeof number);
+    return from + (int)(number % ((uint32_t)to - (uint32_t)from + 1));
+}
+
+/* Marks the bytes of one double in the mask of an array of them; for faasmPushStatePartialMask. */
+inline void maskDouble(uint8_t *mask, size_t index) { memset(mask + index * sizeof(double), 0xff, sizeof(double)); }
+
+/* An array in shared state, used in place: all functions of the user on this host see the same elements.
+ *
+ * Elements are written through `[]`, which marks them for the next push; `at` reads without marking. */
+template <typename T> class AsyncArray {
+  public:
+    /* Finds the array, or creates it; elements that are not here yet are pulled when it is first used. */
+    AsyncArray(const char *name, size_t count) : key(name), size(count) {}
+
+    /* Makes every element zero, here and in the global tier. */
+    void zero() {
+        memset(elements(), 0, bytes());
+        faasmFlagStateDirty(key.c_str(), (int)bytes());
+        push();
+    }
+
+    /* Takes everything from the global tier again. */
+    void pull() { faasmPullState(key.c_str(), (int)bytes()); }
+
+    /* Sends the marked elements to the global tier. */
+    void push() { faasmPushStatePartial(key.c_str()); }
+
+    T &operator[](size_t index) {
+        faasmFlagStateOffsetDirty(key.c_str(), (int)bytes(), (int)(index * sizeof(T)), sizeof(T));
+        return elements()[index];
+    }
+
+    const T &at(size_t index) { return elements()[index]; }
+    size_t count() const { return size; }
+
+  private:
+    T *elements() {
+        if (!first) first = (T *)faasmReadStatePtr(key.c_str(), (int)bytes());
+        return first;
+    }
+    size_t bytes() const { return size * sizeof(T); }
+
+    std::string key;
+    size_t size;
+    T *first = nullptr;
+};
 
 /* Creates a value of zeros, in the global tier too. */
 inline void zeroState(const char *key, size_t size) {

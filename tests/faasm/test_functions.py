@@ -302,3 +302,16 @@ def test_the_command_line_passes_arguments_and_keeps_prints_apart(capfdbinary):
     told = capfdbinary.readouterr()
     assert (told.out, told.err) == (b"written", b"stdin=0  stdout=1  stderr=2\nThis is for stderr\n")
     assert main(["run", str(guests.build("guests/faasm/exit.c"))]) == 7
+
+
+# -- the C++ half of the header
+
+
+def test_the_helpers_of_the_header_work_from_cpp(load, host):
+    wasm = guests.build("guests/faasm/helpers.cpp", flags=["-Wall", "-Wextra", "-Werror"])
+    guest = load("helpers", wasm)
+    assert guest.call(b"write") == bytes(16) + b"\xff" * 8 + bytes(8)
+    host.service("state").flush()
+    assert host.service("state").get("default", b"numbers") == struct.pack("<4d", 0, 1.5, 0, 3.5)
+    assert guest.call(b"read") == b"5.000000"
+    assert guest.call(b"others") == b"fine 127.0.0.1"
