@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ from guesthouse.variants import Variants
 if TYPE_CHECKING:
     from guesthouse.host import Host
 
+
+#: What `Host.load` itself understands; an option of an interface is never named almost like one of these.
+_OF_LOAD = (
+    "name", "grant", "config", "limits", "tenant", "interface", "sha256", "lenient", "replace", "progress",
+    "provides", "consumes", "private", "snapshot",
+)  # fmt: skip
 
 #: Ceilings of callers that a guest remembers its limits under.
 _MOST_CEILINGS = 64
@@ -39,6 +46,13 @@ class Exit:
     stdout: bytes = b""
     stderr: bytes = b""
     receipt: Any = None
+
+
+def _refuse_misspelled(options: Mapping[str, Any]) -> None:
+    """Refuse options that must be arguments of `Host.load` misspelled: a grant or a limit would be lost."""
+    for option in options:
+        if close := difflib.get_close_matches(option, _OF_LOAD, n=1, cutoff=0.75):
+            raise TypeError(f"load() got an unexpected argument {option!r}; did you mean {close[0]!r}?")
 
 
 class Guest:
@@ -65,6 +79,7 @@ class Guest:
         consumes: Sequence[str] | None = None,
         private: bool = False,
     ) -> None:
+        _refuse_misspelled(options)
         self.host, self.name, self.tenant = host, name, tenant
         self.module, self.info, self.links, self.granted = module, module.info, links, granted
         self.config, self.limits, self.options = config, limits, options

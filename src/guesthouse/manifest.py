@@ -31,7 +31,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, cast
+from typing import Any, Literal, NoReturn, TypeVar, cast, get_args
 
 import msgspec
 
@@ -280,6 +280,8 @@ class _Reader:
             # "Expected `str`, got `int` - at `$.env[...]`": the first key of the path is ours to show.
             message, _, path = str(error).partition(" - at ")
             key = re.match(r"`\$\.(\w+)", path)
+            if message.startswith("Invalid enum value"):  # the only words to choose from in a manifest
+                message += f"; there are: {', '.join(get_args(Restart))}"
             self.fail(message.replace("`", ""), *where, *([key[1]] if key else []))
 
     def check_links(self, guests: Mapping[str, GuestManifest]) -> None:

@@ -262,3 +262,9 @@ def test_an_option_that_is_none_is_no_option():
 def test_an_option_for_no_resource_is_refused():
     with pytest.raises(guesthouse.ResourceError, match="no resource 'stat'; there are: .*state"):
         guesthouse.Host(stat="memory://")
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("gramt", "grant"), ("limit", "limits"), ("sha_256", "sha256")])
+def test_a_misspelled_argument_is_refused_and_not_taken_for_an_option(wrong, right):
+    with guesthouse.Host() as host, pytest.raises(TypeError, match=f"did you mean '{right}'"):
+        load(host, '(module (func (export "_start")))', **{wrong: None})

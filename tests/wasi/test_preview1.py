@@ -435,3 +435,9 @@ def test_an_instance_without_context_has_nothing_open():
         assert instance.invoke("fd_write", 1, 0, 0, 64) == 8
         assert instance.invoke("args_sizes_get", 64, 68) == 0
         assert instance.invoke("path_open", 3, 0, 0, 1, 0, 0, 0, 0, 64) == 8
+
+
+def test_an_argument_with_a_nul_byte_is_refused_like_a_variable_with_one():
+    for given in ({"args": ["a\0b"]}, {"env": {"A": "a\0b"}}):
+        with pytest.raises(LoadError, match="NUL byte"):
+            WasiOptions(**given).process()

@@ -53,7 +53,8 @@ class WasiOptions:
         """Return a new process with all of this, not running yet.
 
         Raises:
-            LoadError: a directory cannot be opened, or a stream is nothing of the kinds above.
+            LoadError: a directory cannot be opened, an argument holds a NUL byte, or a stream is nothing of
+                the kinds above.
         """
         process = Process(output_limit=self.output_limit, descriptors=self.descriptors, disk=self.disk)
         if self.args or self.env:
@@ -93,7 +94,10 @@ def environment(env: Mapping[str, str]) -> Strings:
 
 @functools.lru_cache(maxsize=64)
 def _strings(items: tuple[str | bytes, ...]) -> Strings:
-    return Strings(items)
+    try:
+        return Strings(items)
+    except ValueError as error:
+        raise LoadError(str(error)) from None
 
 
 @functools.lru_cache(maxsize=64)
