@@ -19,7 +19,7 @@ from guesthouse.calls import Call, CallLimits, Outcome, Result, Scheduler, cross
 from guesthouse.engine import Engine, Module, ModuleInfo, Progress, read, read_file, wat_to_wasm
 from guesthouse.errors import InvalidModule, LoadError, MissingImports, NotFound, ResourceError
 from guesthouse.guest import Guest
-from guesthouse.interfaces import Interface, available
+from guesthouse.interfaces import Interface, available, notes
 from guesthouse.limits import Limits
 from guesthouse.observe import Instrument, Instruments
 from guesthouse.registry import Links, Registry
@@ -315,7 +315,7 @@ class Host:
         if shared and not _threads(granted):
             raise MissingImports([(own, field, "wasix.threads") for own, field in shared], guest=name)
         links = self.registry.resolve(
-            info, granted, prefer=owner.name, lenient=lenient, provided=shared, guest=name
+            info, granted, prefer=owner.name, lenient=lenient, provided=shared, guest=name, notes=notes(info)
         )
         used = {id(row): None for row in links.values()}
         parties = [

@@ -283,8 +283,11 @@ class Registry:
         lenient: bool = False,
         provided: Iterable[tuple[str, str]] = (),
         guest: str | None = None,
+        notes: Sequence[str] = (),
     ) -> Links:
         """Return what answers each function import; the arguments as for :meth:`explain`.
+
+        ``notes`` are lines about the module that help whoever reads of missing imports.
 
         Where one name has several types (generations of an interface), the module's own type picks the
         row.  A row that is not granted is linked to its refusal where the interface has one.
@@ -311,7 +314,8 @@ class Registry:
             elif need.status is Status.STUBBED:
                 links.stubbed.append(key)
         if missing:
-            raise MissingImports(missing, guest=guest, hint=self._hint(missing))
+            hint = "\n".join(filter(None, (self._hint(missing), *notes)))
+            raise MissingImports(missing, guest=guest, hint=hint)
         return links
 
     def _need(

@@ -21,6 +21,7 @@ def test_case_29_unknown_imports_are_named_all_at_once(host):
     with pytest.raises(guesthouse.MissingImports) as refused:
         host.load(passing_on(["no_such ie", "nor_this iie", "fd_dup iie"]), name="unknown")
     assert refused.value.imports == (("wasix_32v1", "no_such", None), ("wasix_32v1", "nor_this", None))
+    assert "WASIX generation G1: " in str(refused.value)
 
 
 def test_case_29_lenient_answers_52(host):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib
+from typing import TYPE_CHECKING
 
 from guesthouse.interfaces.contract import Command, GuestSide, Interface, LoadedGuest
 
-__all__ = ["Command", "GuestSide", "Interface", "LoadedGuest", "available"]
+if TYPE_CHECKING:
+    from guesthouse.engine.modules import ModuleInfo
+
+__all__ = ["Command", "GuestSide", "Interface", "LoadedGuest", "available", "notes"]
 
 #: In the order in which they are asked whether a module is theirs; WASI takes what nobody else claims.
 NAMES = ("pulp", "ark", "faasm", "grafos", "wasix", "wasi")
@@ -17,3 +21,9 @@ NAMES = ("pulp", "ark", "faasm", "grafos", "wasix", "wasi")
 def available() -> tuple[Interface, ...]:
     """Return all interfaces, in the order in which they are asked whether a module is theirs."""
     return tuple(importlib.import_module(f"guesthouse.interfaces.{name}").interface for name in NAMES)
+
+
+def notes(info: ModuleInfo) -> list[str]:
+    """Return what interfaces have to say about a module beyond its imports, one line each."""
+    tellers = [getattr(interface, "note", None) for interface in available()]
+    return [text for tell in tellers if tell is not None and (text := tell(info))]

@@ -11,7 +11,7 @@ from guesthouse.engine.modules import Export, GlobalType, Import, MemoryType, Ta
 from guesthouse.engine.variants import pool_misfit
 from guesthouse.errors import LoadError
 from guesthouse.host import builtin_registry
-from guesthouse.interfaces import available
+from guesthouse.interfaces import available, notes
 from guesthouse.limits import format_size
 from guesthouse.registry import Need, Registry, Status
 
@@ -66,14 +66,8 @@ def describe(info: ModuleInfo, registry: Registry, granted: frozenset[str]) -> d
         "custom_sections": {name: sum(size for _, size in parts) for name, parts in info.custom.items()},
         "pooled": (misfit := pool_misfit(info)) is None,
         "not_pooled_because": misfit,
-        "notes": _notes(info),
+        "notes": notes(info),
     }
-
-
-def _notes(info: ModuleInfo) -> list[str]:
-    """Return what interfaces have to say about a module beyond its imports."""
-    tellers = [getattr(interface, "note", None) for interface in available()]
-    return [text for tell in tellers if tell is not None and (text := tell(info))]
 
 
 def _capabilities(needs: list[Need], registry: Registry) -> list[dict[str, Any]]:
