@@ -7,7 +7,7 @@ from tests.faasm.conftest import IMPORTS, module
 
 from guesthouse import Limits
 from guesthouse.engine import wat_to_wasm
-from guesthouse.errors import CallRefused, OutputLimit, Trap
+from guesthouse.errors import CallRefused, ManifestError, OutputLimit, Trap
 
 ECHO = module(
     "input output",
@@ -302,3 +302,9 @@ def test_negative_codes_keep_their_value(load, way):
     )
     result = guest.invoke(entry="minus" if way == "entry" else None)
     assert (result.code, result.output) == (-2, b"Call failed (return value=-2)")
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), float("inf"), -1, "soon"])
+def test_a_timeout_that_is_no_time_is_refused_at_load(load, timeout):
+    with pytest.raises(ManifestError, match="CHAINED_CALL_TIMEOUT"):
+        load("f", ECHO, config={"CHAINED_CALL_TIMEOUT": timeout})

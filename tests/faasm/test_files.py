@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import os
+
 import pytest
 
+import guesthouse
 from guesthouse import Limits
 from guesthouse.errors import MissingImports, Trap
 from guesthouse.resources.files import FileTrees
@@ -115,3 +119,17 @@ def test_a_full_tree_can_be_read_and_no_longer_written(c, trees, monkeypatch):
     assert files.invoke(b"o").code == 0
     trees.tree(TENANT).delete("large")
     assert files.invoke(b"w").code == 0
+
+
+def test_a_host_that_is_dropped_gives_its_directories_back():
+    def opened():
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    wasm, counts = guests.load("guests/faasm/files.c"), []
+    for _ in range(4):
+        host = guesthouse.Host()
+        host.load(wasm, name="files", grant=["faasm"])
+        del host
+        counts.append(opened())
+    assert counts[-1] == counts[0]

@@ -6,6 +6,7 @@ Everything else about files is WASI; this only says which directories a function
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,8 @@ class FileView:
         trees: FileTrees = guest.service("files")
         self.tree = trees.tree(guest.tenant)
         self._fd = os.open(self.tree.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # Hosts that are dropped without being closed give it back, too.
+        self._close = weakref.finalize(self, os.close, self._fd)
         names = ("/", ".") if looks_at_files(guest.info) else ()
         self._most = guest.limits.disk
         # Opened once, for all calls.
@@ -63,9 +66,8 @@ class FileView:
 
     def close(self) -> None:
         """Close the directory."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._fd = -1
+        self._close()
 
 
 def looks_at_files(info: ModuleInfo) -> bool:

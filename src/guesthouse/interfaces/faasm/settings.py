@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ class Settings:
             seconds = float(timeout) / 1000
         except (TypeError, ValueError):
             seconds = -1.0
-        if seconds < 0:
+        if not math.isfinite(seconds) or seconds < 0:
             raise ManifestError(f"{timeout!r} is no number of milliseconds", key="CHAINED_CALL_TIMEOUT")
         form = config.get("AWAIT_OUTPUT_FORM", "pointer")
         if form not in AWAIT_FORMS:
