@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
+from pathlib import Path
 
 import pytest
 
@@ -124,7 +124,7 @@ def test_a_full_tree_can_be_read_and_no_longer_written(c, trees, monkeypatch):
 def test_a_host_that_is_dropped_gives_its_directories_back():
     def opened():
         gc.collect()
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     wasm, counts = guests.load("guests/faasm/files.c"), []
     for _ in range(4):
