@@ -193,3 +193,53 @@ def test_ctrl_c_ends_a_compilation_at_once(tmp_path):
     assert process.returncode == 130, errors
     assert time.monotonic() - begun < 4
     assert errors == b"guesthouse: interrupted\n"
+
+
+def slow_module():
+    """A module that takes many seconds to compile: large functions that compute and store."""
+
+    def sized(data):
+        size, length = b"", len(data)
+        while length >= 0x80:
+            size, length = size + bytes([length & 0x7F | 0x80]), length >> 7
+        return size + bytes([length]) + data
+
+    def listed(items):
+        count = sized(bytes(len(items)))[: -len(items)]
+        return sized(count + b"".join(items))
+
+    # local.get 0; i32.load; i32.const 7; i32.mul; local.set 0, over and over
+    body = sized(b"\0" + b"\x20\0\x28\2\0\x41\7\x6c\x21\0" * 6000 + b"\x20\0\x0b")
+    return (
+        b"\0asm\1\0\0\0\1\6\1\x60\1\x7f\1\x7f" + b"\3" + listed([b"\0"] * 300) + b"\5\3\1\0\1"
+        + b"\x0a" + listed([body] * 300)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_can_be_ended_while_it_compiles(tmp_path, number):
+    (tmp_path / "slow.wasm").write_bytes(slow_module())
+    (tmp_path / "app.toml").write_text('[app]\nname = "x"\n[guests.slow]\nwasm = "slow.wasm"\n')
+    command = [
+        sys.executable,
+        "-m",
+        "guesthouse",
+        "up",
+        str(tmp_path / "app.toml"),
+        "--listen",
+        "127.0.0.1:0",
+    ]
+    environment = {**ENVIRONMENT, "GUESTHOUSE_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        patience = time.monotonic() + 30
+        while not list((tmp_path / "cache").glob(".*.lock")) and time.monotonic() < patience:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        asked = time.monotonic()
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert time.monotonic() - asked < 4
+    assert not list((tmp_path / "cache").glob("*.code"))

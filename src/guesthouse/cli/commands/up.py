@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from guesthouse import application, manifest
 from guesthouse.cli import options, output
+from guesthouse.cli.commands.run import interruptible
 from guesthouse.errors import ManifestError
 from guesthouse.host import Host
 from guesthouse.interfaces import available
@@ -71,8 +72,8 @@ def command(
     # Until everything runs, SIGTERM ends the start as ctrl-C does: what runs by then is shut down in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Host(workers=workers, **resources) as host:
-        for app in ours:
-            application.load(host, app)
+        # Beside the main thread: a module that compiles would hold signals back until it is done.
+        interruptible(lambda: [application.load(host, app) for app in ours], host)
         granted = None if uploads is None else [name for name in uploads if name]
         with _cells(host, theirs):
             wait = catch_signals()  # before anybody can know that it serves
