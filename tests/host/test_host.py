@@ -180,7 +180,7 @@ def test_a_call_can_be_given_less_time_than_its_guest(host, wall, most):
     guest = load(host, '(module (func (export "_start") (loop (br 0))))', limits=guesthouse.Limits(wall=most))
     for result in guest.invoke(wall=wall), guest.submit(wall=wall).result(10):
         assert isinstance(result.error, guesthouse.DeadlineExceeded)
-        assert result.error.limit == 0.05
+        assert 0 < result.error.limit <= 0.05  # counted from where it began to run
 
 
 def test_guests_come_and_go_while_others_are_called(host):

@@ -80,7 +80,12 @@ REFUSALS = [
     ('[app]\nname = "x"\n[guests.a]\nwasm = 7\n', "guests.a.wasm", "Expected str, got int", 4),
     ('[app]\nname = "x"\n[guests.a]\n\nprovides = []\n', "guests.a", "`wasm` is missing", 3),
     ('[app]\nname = "x"\n[guests.a]\nwasm = "a"\nsha256 = "abc"\n', "guests.a.sha256", "64 hex digits", 5),
-    ('[app]\nname = "x"\n[guests.a]\nwasm = "a"\nrestart = "maybe"\n', "guests.a.restart", "never, on_crash, always", 5),
+    (
+        '[app]\nname = "x"\n[guests.a]\nwasm = "a"\nrestart = "maybe"\n',
+        "guests.a.restart",
+        "never, on_crash, always",
+        5,
+    ),
     ('[app]\nname = "x"\n[guests."a b"]\nwasm = "a"\n', "guests.a b", "no space", 3),
     (
         '[app]\nname = "x"\n[guests.a]\nwasm = "a"\n[guests.a.limits]\nwall = "5 parsecs"\n',
