@@ -1,6 +1,7 @@
 # cython: language_level=3
 """Templates: a compiled module with every import bound, ready to be instantiated any number of times."""
 
+from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t, uintptr_t
@@ -134,15 +135,25 @@ cdef int put(val_t* cells, Bound* bound, object value) except -1:
 
 
 cdef int put_one(val_t* cell, char kind, object value) except -1:
-    if kind == c"i":
-        cell.u64 = <uint64_t><uint32_t>(int(value) & 0xFFFFFFFF)
-    elif kind == c"I":
-        cell.u64 = <uint64_t>(int(value) & 0xFFFFFFFFFFFFFFFF)
-    elif kind == c"f":
-        cell.u64 = 0
-        cell.f32 = value
-    else:
-        cell.f64 = value
+    """Store one number; an integer may be given signed or unsigned, and is never cut to fit."""
+    cdef int64_t wide
+    try:
+        if kind == c"i":
+            wide = PyNumber_Index(value)
+            if not -0x80000000 <= wide <= 0xFFFFFFFF:
+                raise OverflowError
+            cell.u64 = <uint64_t><uint32_t>wide
+        elif kind == c"I":
+            value = PyNumber_Index(value)
+            cell.u64 = <uint64_t><int64_t>value if value < 0 else <uint64_t>value
+        elif kind == c"f":
+            cell.u64 = 0
+            cell.f32 = value
+        else:
+            cell.f64 = value
+    except (TypeError, OverflowError) as error:
+        name = {"i": "i32", "I": "i64", "f": "f32", "F": "f64"}[chr(kind)]
+        raise type(error)(f"the host function returned {value!r}, which is no {name}") from None
     return OK
 
 
