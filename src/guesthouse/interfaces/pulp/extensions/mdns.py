@@ -102,15 +102,17 @@ class MDNS(Extension):
         return reply(call, codec.encode(found) if found else b"", pointer_out, length_out)
 
     def _browse(self, call: CellCall, kind: str, seconds: float) -> list[dict[str, str]]:
-        from zeroconf import ServiceBrowser
+        from zeroconf import DNSQuestionType, ServiceBrowser
 
         zeroconf = self._open()
+        # Answers to us alone may reach another process of this machine: the port is shared.
+        to_all = DNSQuestionType.QM
         names: set[str] = set()
 
         def heard(*, name: str, **_: object) -> None:
             names.add(name)
 
-        browser = ServiceBrowser(zeroconf, kind, handlers=[heard])
+        browser = ServiceBrowser(zeroconf, kind, handlers=[heard], question_type=to_all)
         until = time.monotonic() + seconds
         try:
             while time.monotonic() < until:
@@ -122,7 +124,7 @@ class MDNS(Extension):
             own = {info.name for infos in self._announced.values() for info in infos}
         found = []
         for name in sorted(names - own):
-            info = zeroconf.get_service_info(kind, name, timeout=500)
+            info = zeroconf.get_service_info(kind, name, timeout=500, question_type=to_all)
             addresses = info.parsed_addresses() if info is not None else []
             ipv4 = next((address for address in addresses if ":" not in address), None)
             if ipv4 is not None:
@@ -144,6 +146,7 @@ class MDNS(Extension):
         info = ServiceInfo(
             kind, f"{wanted.instance or DEFAULT_INSTANCE}.{kind}", port=wanted.port,
             addresses=[ip_address(address).packed for address in addresses],
+            server=f"{socket.gethostname().partition('.')[0] or DEFAULT_INSTANCE}.local.",
         )  # fmt: skip
         with self._lock:
             mine = self._announced.setdefault(call.cell.id, [])
