@@ -61,7 +61,7 @@ CALLER = f"""(module
     (i32.const 0)))"""
 
 #: Answers every request with "ok"; the id lies at a fixed place of the event and goes to one of the reply.
-SERVER = f"""(module
+_SERVER = f"""(module
   (import "pulp" "http_register" (func $register (param i32 i32) (result i32)))
   (import "pulp" "http_respond" (func $respond (param i32 i32) (result i32)))
   {COMMON}
@@ -69,10 +69,18 @@ SERVER = f"""(module
   (data (i32.const 128) "\\84\\a2id\\cf________")
   (data (i32.const 141) "\\a6status\\ce\\00\\00\\00\\c8\\a7headers\\80\\a4body\\c4\\02ok")
   (func (export "pulp_init") (param i32 i32) (result i32) (call $register (i32.const 16) (i32.const 20)))
-  (func (export "pulp_step") (param $at i32) (param $n i32) (result i32)
+  (func (export "pulp_step") (param $at i32) (param $n i32) (result i32) (local $turns i32)
     (if (i32.le_u (local.get $n) (i32.const 60)) (then (return (i32.const 0))))
+    (local.set $turns (i32.const TURNS))
+    (loop $more
+      (local.set $turns (i32.sub (local.get $turns) (i32.const 1)))
+      (br_if $more (i32.gt_s (local.get $turns) (i32.const 0))))
     (i64.store (i32.const 133) (i64.load (i32.add (local.get $at) (i32.const 52))))
     (call $respond (i32.const 128) (i32.const 43))))"""
+
+SERVER = _SERVER.replace("TURNS", "0")
+#: The same, after some milliseconds of computing.
+LABOURER = _SERVER.replace("TURNS", "12000000")
 
 HTTP = "transport.http.inbound"
 CELLS = 1000
@@ -251,6 +259,12 @@ def requests(url: str, connections: int, seconds: float) -> tuple[float, float]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60 + 2 * seconds, check=True)
     rate, tail = json.loads(done.stdout)
     return float(rate), float(tail)
+
+
+def labour(instances: int, seconds: float) -> float:
+    """Return how many requests a second as many instances of :data:`LABOURER` answer eight clients."""
+    with application(LABOURER, "web", capabilities=[HTTP], instances=instances) as (_, catalogue):
+        return requests(catalogue.http.url, 8, seconds)[0]
 
 
 def many_cells() -> tuple[float, float]:

@@ -206,6 +206,12 @@ def _cells(seconds: float, batches: int) -> Iterator[Row]:
                     f"{rate:.0f} requests per second, p99 {tail * 1e3:.1f} ms; the client shares the machine"
                 )
                 yield Row(title, "s", {"guesthouse": 1 / rate}, note=note)
+    lasting = max(seconds * batches, 0.5)
+    gain = max(pulp.labour(2, lasting) / pulp.labour(1, lasting) for _ in range(2))
+    note = "the client and the server's own threads share the cores"
+    yield Row(
+        "HTTP requests of 3 ms computing, two instances against one", "x", {"guesthouse": gain}, note=note
+    )
     spent, held = pulp.many_cells()
     yield Row(f"Pulp cell, load to first step, {pulp.CELLS} of one module", "s", {"guesthouse": spent})
     yield Row("... memory of each", "B", {"guesthouse": held})
