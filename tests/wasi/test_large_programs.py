@@ -58,14 +58,14 @@ def test_yosys_synthesises_a_design(host, tmp_path):
     seen = []
     yosys = host.load(folder / "yosys.wasm", name="yosys", progress=seen.append, replace=True)
     assert yosys.module.cached or seen == sorted(seen) != []
-    script = "read_verilog /work/counter.v; synth; write_json /work/counter.json"
-    dirs = {"/share": f"{folder / 'share'}:ro", "/work": str(tmp_path), "/tmp": {}}
+    script = "read_verilog /data/counter.v; synth; write_json /data/counter.json"
+    dirs = {"/share": f"{folder / 'share'}:ro", "/data": str(tmp_path), "/tmp": {}}
     ended = yosys.run(["-q", "-p", script], dirs=dirs)
     assert ended.code == 0, ended.stderr
     netlist = json.loads((tmp_path / "counter.json").read_text())
     cells = netlist["modules"]["counter"]["cells"].values()
     assert sum("DFF" in cell["type"] for cell in cells) == 8
-    ended = yosys.run(["-p", "read_verilog /work/missing.v"], dirs=dirs)
+    ended = yosys.run(["-p", "read_verilog /data/missing.v"], dirs=dirs)
     assert ended.code == 1
     assert b"missing.v" in ended.stderr + ended.stdout
 
@@ -86,9 +86,9 @@ def test_yosys_starts_from_the_cache_in_no_time(host):
 CPYTHON = """
 import os, numpy
 print(numpy.arange(12).reshape(3, 4).sum(axis=0).tolist(), round(numpy.linalg.det(numpy.eye(3) * 2)))
-with open("/work/made", "w") as file:
+with open("/data/made", "w") as file:
     file.write("written by a guest")
-print(sorted(os.listdir("/work")))
+print(sorted(os.listdir("/data")))
 """
 
 
@@ -106,7 +106,7 @@ def test_cpython_computes_with_numpy(host, tmp_path):
     ended = python.run(
         ["-c", CPYTHON],
         entry="run",
-        dirs={"/usr/local/lib": f"{library}:ro", "/work": str(work)},
+        dirs={"/usr/local/lib": f"{library}:ro", "/data": str(work)},
     )
     assert ended.code == 0, ended.stderr
     assert ended.stdout == b"[12, 15, 18, 21] 8\n['given', 'made']\n"
