@@ -49,8 +49,25 @@ MOST_SECTIONS = 10_000
 MAGIC = b"\0asm"
 
 
+class _Typed:
+    """What has the type of an extern: its signature, where that is one of a function."""
+
+    __slots__ = ()
+    type: ExternType
+
+    @property
+    def params(self) -> str:
+        """Parameter letters of a function or tag, ``""`` for anything else."""
+        return self.type.params if isinstance(self.type, FunctionType) else ""
+
+    @property
+    def results(self) -> str:
+        """Result letters of a function, ``""`` for anything else."""
+        return self.type.results if isinstance(self.type, FunctionType) else ""
+
+
 @dataclass(frozen=True, slots=True)
-class Import:
+class Import(_Typed):
     """One import.
 
     Attributes:
@@ -64,35 +81,15 @@ class Import:
     kind: str
     type: ExternType
 
-    @property
-    def params(self) -> str:
-        """Parameter letters of a function or tag, ``""`` for anything else."""
-        return self.type.params if isinstance(self.type, FunctionType) else ""
-
-    @property
-    def results(self) -> str:
-        """Result letters of a function, ``""`` for anything else."""
-        return self.type.results if isinstance(self.type, FunctionType) else ""
-
 
 @dataclass(frozen=True, slots=True)
-class Export:
+class Export(_Typed):
     """One export: as :class:`Import`, with its ``index`` among the module's items of that kind."""
 
     name: str
     kind: str
     index: int
     type: ExternType
-
-    @property
-    def params(self) -> str:
-        """Parameter letters of a function or tag, ``""`` for anything else."""
-        return self.type.params if isinstance(self.type, FunctionType) else ""
-
-    @property
-    def results(self) -> str:
-        """Result letters of a function, ``""`` for anything else."""
-        return self.type.results if isinstance(self.type, FunctionType) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from guesthouse.interfaces.pulp.extension import (
 from guesthouse.interfaces.pulp.http import headers
 from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread, listen_address
 from guesthouse.interfaces.pulp.http.site import REPLY_SECONDS, Reply, Site, plain
-from guesthouse.interfaces.pulp.routes import BadPattern, RouteConflict
+from guesthouse.interfaces.pulp.routes import BadPattern, RouteConflict, RouteTable
 from guesthouse.interfaces.pulp.structs import (
     HTTPRequest,
     HTTPRespondStream,
@@ -237,6 +237,19 @@ class HTTPInbound(Extension):
         if new:
             log.info("http route registered", cell=call.guest, method=wanted.method.upper(), path=wanted.path)
         return memory.OK
+
+    def offer(self, call: CellCall, path: str, table: Callable[[Site], RouteTable[str]]) -> None:
+        """Route a path to the cell in one of its listener's other tables: WebSockets or event streams.
+
+        Raises:
+            Refused: 4 for a bad or foreign path, 99 without inbound HTTP.
+        """
+        if not self.ready:
+            raise Refused(memory.ABSENT, "transport.http.inbound was not set up; declare it as well")
+        try:
+            table(self.site_of(call.cell.id)).register("GET", path, call.cell.id)
+        except (OSError, ValueError) as error:
+            raise Refused(memory.FAILED, str(error)) from None
 
     def respond(self, call: CellCall, pointer: int, length: int) -> int:
         """Serve ``http_respond``: 4 when no request of that id waits for this cell."""

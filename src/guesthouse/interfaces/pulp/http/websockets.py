@@ -128,12 +128,7 @@ class WSInbound(Extension):
     def register(self, call: CellCall, pointer: int, length: int) -> int:
         """Serve ``ws_register``: 4 for a bad or foreign path, 99 without inbound HTTP."""
         path = take(call, pointer, length).decode("utf-8", "replace")
-        if not self._http.ready:
-            raise Refused(memory.ABSENT, "transport.http.inbound was not set up; declare it as well")
-        try:
-            self._http.site_of(call.cell.id).sockets.register("GET", path, call.cell.id)
-        except (OSError, ValueError) as error:
-            raise Refused(memory.FAILED, str(error)) from None
+        self._http.offer(call, path, lambda site: site.sockets)
         return memory.OK
 
     def send(self, call: CellCall, pointer: int, length: int) -> int:
