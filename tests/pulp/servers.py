@@ -13,6 +13,9 @@ class Handler(BaseHTTPRequestHandler):
     """Answers a few paths that fetch tests need."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = (
+        True  # head and body are two writes: the second would wait for an acknowledgement
+    )
 
     def do_GET(self) -> None:
         path, _, argument = self.path.partition("?")
