@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -195,14 +196,15 @@ def test_up_serves_until_it_is_asked_to_end(tmp_path, module, capfdbinary):
     )
     answers = []
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        where = f"127.0.0.1:{probe.getsockname()[1]}"
+        host_and_port = probe.getsockname()
+    where = "{}:{}".format(*host_and_port)
 
     def visit():
         end = time.monotonic() + 10
-        while time.monotonic() < end and not answers:
-            code = main(["call", "plain", "--url", f"http://{where}"])
-            if code == 0:
-                answers.append(code)
+        while time.monotonic() < end:  # two command lines read at once upset the parser of Python 3.11
+            with contextlib.suppress(OSError), socket.create_connection(host_and_port):
+                answers.append(main(["call", "plain", "--url", f"http://{where}"]))
+                break
             time.sleep(0.05)
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # it would end the tests
             os.kill(os.getpid(), signal.SIGTERM)
