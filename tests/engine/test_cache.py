@@ -216,3 +216,29 @@ with module.link({}).open() as instance:
     assert (ended.returncode, ended.stdout) == (0, "this process has no address space for a pool 7\n"), (
         ended.stderr
     )
+
+
+def test_hosts_that_fill_the_address_space_do_without_a_pool_and_nothing_aborts(tmp_path):
+    script = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (24 << 40, 24 << 40))
+from guesthouse.engine import Engine, wat_to_wasm
+wasm = wat_to_wasm('(module (memory 1) (func (export "f") (result i32) i32.const 7))')
+engines, pooled = [], []
+for number in range(10):
+    engines.append(Engine(False))
+    for metered in (False, True):
+        module = engines[-1].compile(wasm, metered=metered)
+        with module.link({}).open() as instance:
+            instance.start()
+            assert instance.invoke("f") == 7
+        pooled.append(module.misfit is None)
+assert pooled[0], pooled
+assert pooled == sorted(pooled, reverse=True), pooled
+engines[0].close()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr

@@ -20,7 +20,7 @@ from guesthouse.engine.cache import Cache, cpu_features, default_directory
 from guesthouse.engine.functions import HostFunction
 from guesthouse.engine.linker import SharedMemory, Template
 from guesthouse.engine.modules import ModuleInfo, read
-from guesthouse.engine.variants import Kind, Variant, affordable_slots, pool_misfit
+from guesthouse.engine.variants import Kind, Variant, pool_misfit
 from guesthouse.errors import InvalidModule, LoadError
 
 #: Called about ten times a second while a module compiles, with the seconds spent so far.
@@ -117,14 +117,14 @@ class Engine:
 
     Args:
         cache: directory of the compile cache, ``None`` for the user's, ``False`` for no cache.
-        slots: instances that can live in the pool at once.
+        slots: instances that can live in the pool at once; fewer where address space is short.
 
     Raises:
         LoadError: a cache directory that was named is not safe to load code from.
     """
 
     def __init__(self, cache: Path | str | bool | None = None, *, slots: int = SLOTS) -> None:
-        self._slots = affordable_slots(slots)
+        self._slots = slots
         self._variants: dict[Kind, Variant] = {}
         self._closed = False
         self._modules: weakref.WeakValueDictionary[tuple[str, Kind], Module] = weakref.WeakValueDictionary()
@@ -148,13 +148,14 @@ class Engine:
             return None
 
     def variant(self, kind: Kind) -> Variant:
-        """Return the engine of wasmtime for a kind of code, made on first use."""
+        """Return the engine of wasmtime for a kind of code, made on first use; perhaps without the pool."""
         with self._lock:
             if self._closed:
                 raise LoadError("the engine is closed")
             found = self._variants.get(kind)
             if found is None:
-                found = self._variants[kind] = Variant(kind, self._slots)
+                made = Variant.affordable(kind, self._slots)
+                found = self._variants.setdefault(made.kind, made)
             return found
 
     def compile(
@@ -177,30 +178,33 @@ class Engine:
             InvalidModule: the bytes are no valid module, or use what is not enabled.
         """
         info = wasm if isinstance(wasm, ModuleInfo) else read(wasm)
-        misfit = pool_misfit(info) if self._slots else "this process has no address space for a pool"
-        kind = Kind(pooled=misfit is None, metered=metered, threads=threads)
+        misfit = pool_misfit(info)
+        variant = self.variant(Kind(pooled=misfit is None, metered=metered, threads=threads))
+        if misfit is None and not variant.kind.pooled:
+            misfit = "this process has no address space for a pool"
         try:
-            return self._obtain(info, kind, misfit, progress)
+            return self._obtain(info, variant, misfit, progress)
         except wasmtime.WasmtimeError as refused:
-            if not kind.pooled:
+            if not variant.kind.pooled:
                 raise InvalidModule(_first_line(refused)) from None
             reason = _first_line(refused)
         # It may be sound, and only too large for a slot of the pool in a way that its sections do not show.
         try:
-            plain = Kind(pooled=False, metered=metered, threads=threads)
+            plain = self.variant(Kind(pooled=False, metered=metered, threads=threads))
             return self._obtain(info, plain, reason, progress)
         except wasmtime.WasmtimeError:
             raise InvalidModule(reason) from None
 
-    def _obtain(self, info: ModuleInfo, kind: Kind, misfit: str | None, progress: Progress | None) -> Module:
+    def _obtain(
+        self, info: ModuleInfo, variant: Variant, misfit: str | None, progress: Progress | None
+    ) -> Module:
         digest = info.sha256 if self.cache is None else self.cache.digest(info)
-        name = (digest, kind)
+        name = (digest, variant.kind)
         with self._lock:
             waiting = self._compiling.setdefault(name, threading.Lock())
         with waiting:  # one compilation for many waiters
             module = self._modules.get(name)
             if module is None:
-                variant = self.variant(kind)
                 compiled, cached = self._load(info, digest, variant, progress)
                 module = self._modules[name] = Module(info, variant, compiled, misfit, cached)
         return module

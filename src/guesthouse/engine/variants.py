@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import threading
 import weakref
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import wasmtime
@@ -29,6 +30,9 @@ POOL_TABLES_PER_MODULE = 4
 POOL_SLOT_BYTES = 6 << 30
 #: Bytes of a used memory that are zeroed in place rather than given back to the kernel.
 POOL_KEEP_RESIDENT = 64 << 10
+
+#: Held from finding address space for a pool until the pool has it: it is the whole process's.
+_RESERVING = threading.Lock()
 
 _RESERVE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
 
@@ -61,11 +65,12 @@ def pool_misfit(info: ModuleInfo) -> str | None:
     return None
 
 
-def affordable_slots(wanted: int) -> int:
+def _affordable_slots(wanted: int) -> int:
     """Return how many slots this process has address space for, at most `wanted`; 0 for no pool at all.
 
-    The pool reserves 4 GiB and a guard for each slot without using memory.  Where address space is limited
-    (``ulimit -v``, strict overcommit) the engine would end the process rather than fail, so we try first.
+    The pool reserves 4 GiB and a guard for each slot without using memory.  Where address space is short
+    (``ulimit -v``, strict overcommit, many hosts in one process: ten full pools fill what a processor can
+    address) the engine would end the process rather than fail, so we try first.
     """
     while wanted >= 16:
         try:
@@ -115,6 +120,18 @@ class Variant:
         # Modules, templates and compilations keep their variant, so that it ends with the last of them and
         # not under anybody's feet.  Calling `close` before is for those who know that nothing is in use.
         self.close = weakref.finalize(self, _stop, self.pointer, self._engine)
+
+    @classmethod
+    def affordable(cls, kind: Kind, slots: int) -> Variant:
+        """Make an engine with at most so many slots, as many as there is address space left for.
+
+        Where there is none for a pool at all, the engine is of the same kind without one.
+        """
+        if not kind.pooled:
+            return cls(kind, slots)
+        with _RESERVING:
+            slots = _affordable_slots(slots)
+            return cls(replace(kind, pooled=slots > 0), slots)
 
     @staticmethod
     def _pool(config: object, slots: int) -> None:
