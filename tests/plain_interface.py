@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import guesthouse.host
+import guesthouse.loading
 from guesthouse.calls import Outcome
 from guesthouse.capabilities import capability
 from guesthouse.engine import wat_to_wasm
@@ -72,6 +73,7 @@ class Side(GuestSide):
 class Plain:
     name = "plain"
     functions = PLAIN.functions
+    options = ()
 
     def owns(self, info):
         return any(item.module == "plain" for item in info.imports)
@@ -82,7 +84,8 @@ class Plain:
 
 def install(monkeypatch):
     """Make the interface the only one of every host from now on."""
-    monkeypatch.setattr(guesthouse.host, "available", lambda: (Plain(),))
+    for module in (guesthouse.host, guesthouse.loading):
+        monkeypatch.setattr(module, "available", lambda: (Plain(),))
     monkeypatch.setattr(guesthouse.host, "builtin_registry", lambda: Registry().gated(PLAIN))
     NAPPING.clear()
     AWAKE.clear()

@@ -23,6 +23,7 @@ from guesthouse.errors import (
     ResourceError,
     Trap,
     UnknownCapability,
+    UnknownOption,
     WrongImportType,
 )
 from guesthouse.guest import Exit, Guest
@@ -35,7 +36,7 @@ __all__ = [
     "Result", "capability", "f32", "f64", "host_function", "i32", "i64", "s32", "s64",
     "CallError", "CallRefused", "Cancelled", "DeadlineExceeded", "Error", "GuestFailed", "InvalidModule",
     "LoadError", "ManifestError", "MemoryLimit", "MissingImports", "NotFound", "OutOfFuel", "OutputLimit",
-    "ResourceError", "Trap", "UnknownCapability", "WrongImportType",
+    "ResourceError", "Trap", "UnknownCapability", "UnknownOption", "WrongImportType",
 ]  # fmt: skip
 
 #: Submodules that are imported when they are first mentioned.

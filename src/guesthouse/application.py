@@ -11,8 +11,8 @@ from guesthouse.guest import Guest
 from guesthouse.host import Host
 from guesthouse.manifest import GuestManifest, Manifest, locate
 
-#: Keys of a guest's table that its interface reads from the guest's options, where they are given.
-_OPTIONS = ("depends_on", "provides", "consumes", "restart", "entry", "args", "env", "dirs")
+#: Keys of a guest's table that are arguments of `Host.load`, or options of interfaces, where they are given.
+_OPTIONS = ("provides", "consumes", "restart", "entry", "args", "env", "dirs")
 
 
 def load(

@@ -8,6 +8,7 @@
     │   ├── MissingImports       imports that nobody provides, or that were not granted (all at once)
     │   ├── WrongImportType      an import is known, but declared with another type
     │   ├── UnknownCapability    a grant names a capability that nobody registered
+    │   ├── UnknownOption        an option that neither the host nor an interface takes
     │   └── ManifestError        a manifest is malformed (file, key)
     ├── CallError              a call ended without a result
     │   ├── GuestFailed          the guest itself answered with a non-zero code
@@ -146,6 +147,28 @@ class UnknownCapability(LoadError):
         self.capability, self.suggestion = capability, suggestion
         mend = f"; did you mean {suggestion!r}?" if suggestion else "; `guesthouse imports` lists them all"
         super().__init__(f"unknown capability {capability!r}{mend}", guest=guest)
+
+
+class UnknownOption(LoadError):
+    """An option of ``host.load`` or ``guest.run`` that neither the host nor any interface takes.
+
+    Attributes:
+        option: the name as it was given.
+        suggestion: the nearest name that is known, or ``None``.
+    """
+
+    def __init__(
+        self,
+        option: str,
+        *,
+        of: str = "load",
+        suggestion: str | None = None,
+        known: Sequence[str] = (),
+        guest: str | None = None,
+    ) -> None:
+        self.option, self.suggestion = option, suggestion
+        mend = f"did you mean {suggestion!r}?" if suggestion else f"interfaces take: {', '.join(known)}"
+        super().__init__(f"{of}() takes no option {option!r}; {mend}", guest=guest)
 
 
 class ManifestError(LoadError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -15,18 +14,13 @@ from guesthouse.engine import Instance, Module, Template
 from guesthouse.errors import CallError, DeadlineExceeded, LoadError
 from guesthouse.interfaces import Command, GuestSide, Interface
 from guesthouse.limits import Duration, Limits, parse_duration
+from guesthouse.loading import check_options
 from guesthouse.registry import Links
 from guesthouse.variants import Variants
 
 if TYPE_CHECKING:
     from guesthouse.host import Host
 
-
-#: What `Host.load` itself understands; an option of an interface is never named almost like one of these.
-_OF_LOAD = (
-    "name", "grant", "config", "limits", "tenant", "interface", "sha256", "lenient", "replace", "progress",
-    "provides", "consumes", "private", "snapshot",
-)  # fmt: skip
 
 #: Ceilings of callers that a guest remembers its limits under.
 _MOST_CEILINGS = 64
@@ -46,13 +40,6 @@ class Exit:
     stdout: bytes = b""
     stderr: bytes = b""
     receipt: Any = None
-
-
-def _refuse_misspelled(options: Mapping[str, Any]) -> None:
-    """Refuse options that must be arguments of `Host.load` misspelled: a grant or a limit would be lost."""
-    for option in options:
-        if close := difflib.get_close_matches(option, _OF_LOAD, n=1, cutoff=0.75):
-            raise TypeError(f"load() got an unexpected argument {option!r}; did you mean {close[0]!r}?")
 
 
 class Guest:
@@ -78,14 +65,14 @@ class Guest:
         provides: Sequence[str] = (),
         consumes: Sequence[str] | None = None,
         private: bool = False,
+        entry: str | None = None,
     ) -> None:
-        _refuse_misspelled(options)
         self.host, self.name, self.tenant = host, name, tenant
         self.module, self.info, self.links, self.granted = module, module.info, links, granted
         self.config, self.limits, self.options = config, limits, options
         self.provides = tuple(provides)
         self.consumes = None if consumes is None else tuple(consumes)
-        self.private = private
+        self.private, self.entry = private, entry
         self._variants = variants
         self._ceilings: dict[int, tuple[Limits, Limits]] = {}
         self.template: Template | None = variants.plain.template
@@ -158,10 +145,12 @@ class Guest:
             **options: what :class:`guesthouse.interfaces.Command` has beyond that.
 
         Raises:
+            UnknownOption: no interface takes an option of that name.
             CallError: it ended without an exit code.
         """
         known = {field.name for field in dataclasses.fields(Command)}
         direct = {key: options.pop(key) for key in tuple(options) if key in known}
+        check_options(options.keys() - {"program"}, *known, of="run")
         command = Command(args=args, stdin=stdin, env=env or {}, dirs=dirs or {}, options=options, **direct)
         result = self.host.scheduler.run(
             self.name, tenant=self.tenant, entry=entry, wall=self._wall(wall), payload=command
@@ -186,6 +175,8 @@ class Guest:
         """
         if self.limits.wall is not None:
             call.tighten(self.limits.wall)
+        if call.entry is None:
+            call.entry = self.entry
         try:
             return self.owner.serve(call)
         except CallError as error:

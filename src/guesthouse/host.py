@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import importlib
 import os
 import sys
@@ -16,11 +15,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from guesthouse.calls import Call, CallLimits, Outcome, Result, Scheduler, crossing
-from guesthouse.engine import Engine, Module, ModuleInfo, Progress, read, read_file, wat_to_wasm
-from guesthouse.errors import InvalidModule, LoadError, MissingImports, NotFound, ResourceError
+from guesthouse.engine import Engine, Module, ModuleInfo, Progress, read
+from guesthouse.errors import LoadError, NotFound, ResourceError
 from guesthouse.guest import Guest
-from guesthouse.interfaces import Interface, available, notes
+from guesthouse.interfaces import Interface, available
 from guesthouse.limits import Limits
+from guesthouse.loading import ARGUMENTS, bind, check_options, has_threads, outline, owner_of
 from guesthouse.observe import Instrument, Instruments
 from guesthouse.registry import Links, Registry
 from guesthouse.snapshots import take as take_snapshot
@@ -39,33 +39,6 @@ SERVICES: dict[str, str] = {
 SWITCH_INTERVAL = 0.0005
 
 DEFAULT_TENANT = "default"
-
-
-def _threads(granted: frozenset[str]) -> bool:
-    """Whether a guest with these grants may have shared memory."""
-    return any(capability.endswith(".threads") for capability in granted)
-
-
-def _outline(source: str | os.PathLike[str] | bytes, sha256: str | None) -> ModuleInfo:
-    """Read what a module declares, after its digest was found to be the pinned one."""
-    if isinstance(source, bytes):
-        return read(_pinned(source, sha256))
-    path = Path(source)
-    try:
-        if path.suffix == ".wat":
-            return read(wat_to_wasm(_pinned(path.read_bytes(), sha256).decode()))
-        # What is pinned is read as a whole, so that what was checked is what is compiled.
-        return read_file(path) if sha256 is None else read(_pinned(path.read_bytes(), sha256))
-    except OSError as error:
-        raise LoadError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InvalidModule(f"{path} is not text: {error.reason}", offset=error.start) from None
-
-
-def _pinned(data: bytes, sha256: str | None) -> bytes:
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256.strip().lower():
-        raise LoadError("the module's SHA-256 is not the pinned one; it was changed or swapped")
-    return data
 
 
 @functools.cache
@@ -155,6 +128,7 @@ class Host:
         consumes: Iterable[str] | None = None,
         private: bool = False,
         snapshot: bool = False,
+        entry: str | None = None,
         **options: Any,
     ) -> Guest:
         """Load a guest; none of its code runs before it is called, unless its interface says so.
@@ -175,7 +149,8 @@ class Host:
             consumes: what it may call; ``None`` for every guest of its own tenant.
             private: hide it from other tenants whatever it provides.
             snapshot: initialise it once, now, and begin every later instance from there.
-            **options: what an interface understands beyond that.
+            entry: what a call runs that names no entry, instead of the interface's own.
+            **options: what an interface takes beyond that (docs/capabilities.md lists them).
 
         Raises:
             LoadError: with all its kinds; nothing of the guest is kept.
@@ -184,7 +159,7 @@ class Host:
         guest = self.prepare(
             source, name=name, grant=grant, config=config, limits=limits, tenant=tenant, interface=interface,
             sha256=sha256, lenient=lenient, progress=progress, provides=provides, consumes=consumes,
-            private=private, snapshot=snapshot, **options,
+            private=private, snapshot=snapshot, entry=entry, **options,
         )  # fmt: skip
         try:
             self._introduce(guest)
@@ -217,6 +192,7 @@ class Host:
         consumes: Iterable[str] | None = None,
         private: bool = False,
         snapshot: bool = False,
+        entry: str | None = None,
         amend: Callable[[Links], object] | None = None,
         **options: Any,
     ) -> Guest:
@@ -228,9 +204,10 @@ class Host:
             LoadError: with all its kinds.
         """
         try:
+            check_options(options, *ARGUMENTS)
             self._check_tenant(tenant)
-            info = _outline(source, sha256)
-            owner = self._owner(info, interface)
+            info = outline(source, sha256)
+            owner = owner_of(info, interface)
             info = getattr(owner, "reshape", lambda same: same)(info)
             if snapshot:
                 info = read(take_snapshot(
@@ -240,7 +217,7 @@ class Host:
             granted = self.registry.expand(grant, guest=name)
 
             def resolved(grants: frozenset[str]) -> tuple[Links, list[Interface]]:
-                links, parties = self._resolve(info, grants, owner, lenient, name)
+                links, parties = bind(self.registry, info, grants, owner, lenient=lenient, guest=name)
                 if amend is not None:
                     amend(links)
                 return links, parties
@@ -250,13 +227,13 @@ class Host:
             module = self._compile(info, granted, bounds, progress)
             variants = Variants(
                 self.engine, module, links, granted,
-                metered=bounds.fuel is not None, threads=_threads(granted),
+                metered=bounds.fuel is not None, threads=has_threads(granted),
                 resolve=lambda fewer: resolved(fewer)[0],
             )  # fmt: skip
             return Guest(
                 self, name=name, tenant=tenant, module=module, links=links, granted=granted,
                 config=config or {}, limits=bounds, options=options, interfaces=(owner, *parties),
-                variants=variants, provides=tuple(provides), private=private,
+                variants=variants, provides=tuple(provides), private=private, entry=entry,
                 consumes=None if consumes is None else tuple(consumes),
             )  # fmt: skip
         except LoadError as error:
@@ -292,39 +269,6 @@ class Host:
         ceiling = (self.tenants or {}).get(tenant)
         return wanted if ceiling is None else wanted.at_most(ceiling)
 
-    @staticmethod
-    def _owner(info: ModuleInfo, wanted: str | None) -> Interface:
-        """Find the interface whose guest side runs the module."""
-        if wanted is None:
-            return next(interface for interface in available() if interface.owns(info))
-        for interface in available():
-            if interface.name == wanted:
-                return interface
-        names = ", ".join(interface.name for interface in available())
-        raise LoadError(f"there is no interface {wanted!r}; there are: {names}")
-
-    def _resolve(
-        self, info: ModuleInfo, granted: frozenset[str], owner: Interface, lenient: bool, name: str
-    ) -> tuple[Links, list[Interface]]:
-        """Bind the imports, and find the other interfaces that the module imports from."""
-        shared = [
-            (item.module, item.name)
-            for item in info.imports
-            if item.kind == "memory" and getattr(item.type, "shared", False)
-        ]
-        if shared and not _threads(granted):
-            raise MissingImports([(own, field, "wasix.threads") for own, field in shared], guest=name)
-        links = self.registry.resolve(
-            info, granted, prefer=owner.name, lenient=lenient, provided=shared, guest=name, notes=notes(info)
-        )
-        used = {id(row): None for row in links.values()}
-        parties = [
-            interface
-            for interface in available()
-            if interface is not owner and any(id(row) in used for row in interface.functions)
-        ]
-        return links, parties
-
     def _compile(
         self,
         info: ModuleInfo,
@@ -334,7 +278,7 @@ class Host:
     ) -> Module:
         begun = time.perf_counter()
         module = self.engine.compile(
-            info, metered=limits.fuel is not None, threads=_threads(granted), progress=progress
+            info, metered=limits.fuel is not None, threads=has_threads(granted), progress=progress
         )
         spent = time.perf_counter() - begun
         self.instruments.emit("module_compiled", info.sha256, info.size, spent, cached=module.cached)
@@ -445,7 +389,7 @@ class Host:
             callee, part = providers[0], name
         if not crossing.allowed(caller, callee, part):
             raise crossing.NotAllowed("guest", name)
-        return crossing.Callee(callee, part)
+        return crossing.Callee(callee, part or callee.entry)
 
     # -- resources
 

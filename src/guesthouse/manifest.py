@@ -60,7 +60,7 @@ class GuestTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     depends_on: list[str] = []
     provides: list[str] = []
     consumes: list[str] = []
-    restart: Restart = "on_crash"
+    restart: Restart | None = None
     entry: str | None = None
     args: list[str] = []
     env: dict[str, str] = {}
@@ -80,7 +80,8 @@ class GuestManifest(msgspec.Struct, frozen=True, kw_only=True):
         capabilities: what it is granted.
         depends_on: guests that must be up before it.
         provides, consumes: names that it offers to and wants from its siblings.
-        restart: what to do when it fails: ``never``, ``on_crash`` or ``always``.
+        restart: what to do when it fails: ``never``, ``on_crash`` or ``always``; ``None`` for its
+            interface's own way.
         entry: export to call instead of the interface's own.
         args, env, dirs: arguments, environment and directories (guest path to host path) of a command.
         limits: what a call may use.
@@ -97,7 +98,7 @@ class GuestManifest(msgspec.Struct, frozen=True, kw_only=True):
     depends_on: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
     consumes: tuple[str, ...] = ()
-    restart: str = "on_crash"
+    restart: Restart | None = None
     entry: str | None = None
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = {}

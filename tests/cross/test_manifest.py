@@ -49,3 +49,13 @@ def test_provides_and_consumes_decide(empty, tmp_path):
 def test_consuming_what_nobody_provides_is_refused(tmp_path):
     with pytest.raises(errors.ManifestError, match="no guest provides 'nobody/answer'"):
         write(tmp_path, "shop", ark=["ark", 'consumes = ["nobody/answer"]'])
+
+
+def test_entry_and_arguments_of_a_manifest_reach_the_guest(empty, tmp_path):
+    (tmp_path / "x.wat").write_text(
+        '(module (func (export "_start")) (func (export "five") (result i32) (i32.const 5)))'
+    )
+    path = tmp_path / "guesthouse.toml"
+    path.write_text('[app]\nname = "x"\n[guests.x]\nwasm = "x.wat"\nentry = "five"\nargs = ["a"]\n')
+    application.load(empty, manifest.load(path))
+    assert empty.invoke("x").code == 5

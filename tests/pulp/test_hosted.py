@@ -34,6 +34,19 @@ def test_failures_have_the_codes_and_types_of_every_guest(host, build) -> None:
         kit.call(entry="trap")
 
 
+@pytest.mark.parametrize(("restart", "survives"), [("never", False), ("on_crash", True)])
+def test_a_crashed_cell_comes_back_if_it_is_to(host, build, restart, survives) -> None:
+    kit = host.load(build("kit.c"), name="kit", restart=restart)
+    assert isinstance(kit.invoke(entry="trap").error, guesthouse.Trap)
+    again = kit.invoke(entry="count")
+    assert (again.error is None) is survives
+
+
+def test_an_unknown_restart_policy_is_refused(host, build) -> None:
+    with pytest.raises(guesthouse.LoadError, match="restart is one of never, on_crash, always, not 'maybe'"):
+        host.load(build("kit.c"), name="kit", restart="maybe")
+
+
 def test_gating_is_that_of_the_host(host, build) -> None:
     request = codec.encode({"n": 5})
     assert host.load(build("kit.c"), name="without").call(request, entry="entropy") == b"\x63"

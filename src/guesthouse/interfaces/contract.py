@@ -234,6 +234,7 @@ class Interface(Protocol):
     Attributes:
         name: such as ``wasi``; granting it grants all of its capabilities.
         functions: the rows of its table.
+        options: names of the options of ``host.load`` that it takes, for :attr:`LoadedGuest.options`.
 
     An interface may also have a method ``reshape(info: ModuleInfo) -> ModuleInfo``: what it makes of the
     modules that it owns before they are compiled.
@@ -241,6 +242,7 @@ class Interface(Protocol):
 
     name: str
     functions: tuple[HostFunction, ...]
+    options: tuple[str, ...]
 
     def owns(self, info: ModuleInfo) -> bool:
         """Say whether this interface's guest side runs such a module."""

@@ -79,6 +79,7 @@ def command(
         granted += names if wanted else ()
     if threads:
         bounds = bounds.replace(threads=max(bounds.threads, MOST_THREADS))
+    options_given: dict[str, Any] = {**({"net": tuple(net)} if net else {}), **({"tty": True} if tty else {})}
     with Host(limits=bounds) as host:
         with output.compiling(module.name) as progress:
             guest = interruptible(
@@ -88,8 +89,7 @@ def command(
                     interface=interface,
                     lenient=lenient,
                     progress=progress,
-                    net=tuple(net),
-                    tty=tty,
+                    **options_given,
                 ),
                 host,
             )

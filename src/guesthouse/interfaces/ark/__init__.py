@@ -11,6 +11,7 @@ class Ark:
 
     name = "ark"
     functions: tuple[HostFunction, ...] = FUNCTIONS
+    options = ("ark",)
 
     def owns(self, info: ModuleInfo) -> bool:
         """Say whether the module was built for Ark."""

@@ -20,6 +20,7 @@ class FaasmInterface:
 
     name = "faasm"
     functions: tuple[HostFunction, ...] = IMPORTS
+    options = ()
 
     def owns(self, info: ModuleInfo) -> bool:
         """True for modules that import anything of this interface, or bring a zygote."""

@@ -93,6 +93,7 @@ class Grafos:
 
     name = "grafos"
     functions = FUNCTIONS
+    options = ("output_room",)
 
     def owns(self, info: ModuleInfo) -> bool:
         """Whether a module is a fabric program: a tasklet, or an importer of the fabric, but no command."""

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guesthouse.calls import Call, Outcome
-from guesthouse.errors import CallRefused, NotFound
+from guesthouse.errors import CallRefused, LoadError, NotFound
 from guesthouse.interfaces.contract import GuestSide, LoadedGuest
 from guesthouse.interfaces.pulp.errors import CellFailed
 from guesthouse.interfaces.pulp.imports import IMPORTS
 from guesthouse.interfaces.pulp.loading import REQUIRED_EXPORTS, check_exports
+from guesthouse.interfaces.pulp.restarts import RESTART_POLICIES
 from guesthouse.interfaces.pulp.structs import Envelope
 from guesthouse.interfaces.pulp.turns import current_chain
 
@@ -36,6 +37,9 @@ class PulpSide(GuestSide):
         self._resident: Resident | None = None
         if guest_is_cell(guest.info):
             check_exports(guest.name, guest.info)
+        restart = guest.options.get("restart", RESTART_POLICIES[0])
+        if restart not in RESTART_POLICIES:
+            raise LoadError(f"restart is one of {', '.join(RESTART_POLICIES)}, not {restart!r}")
 
     def accepts(self, entry: str | None) -> bool:
         """Say whether a call may name an entry: any function name, where the cell is a provider."""
@@ -110,6 +114,7 @@ class PulpInterface:
 
     name = "pulp"
     functions = IMPORTS
+    options = ("restart",)
 
     def owns(self, info: ModuleInfo) -> bool:
         """A cell is told by its lifecycle exports."""

@@ -111,6 +111,10 @@ class Resident:
         """
         self.boot()
         found = self.unit.provider()
+        if found is None and not self.eventful:  # nothing else looks after it
+            with self._booting:
+                self.unit.revive()
+            found = self.unit.provider()
         if found is None:
             raise NotFound("running cell", self.unit.spec.name)
         return found
@@ -154,6 +158,7 @@ class Residence:
             config=guest.config,
             memory=guest.limits.memory,
             timeout=guest.limits.wall or 30.0,
+            restart=guest.options.get("restart", "on_crash"),
             cell_id=guest.name if guest.tenant == "default" else f"{guest.tenant}/{guest.name}",
         )
         loaded = _Hosted(spec, self._linked(guest), guest.granted, taking_part, ())

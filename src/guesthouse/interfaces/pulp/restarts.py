@@ -6,6 +6,8 @@ import threading
 import time
 from collections import deque
 
+RESTART_POLICIES = ("never", "on_crash", "always")
+
 RESTARTS = 5
 """Tries within `RESTART_WINDOW`, for each instance; then the cell has failed for good."""
 

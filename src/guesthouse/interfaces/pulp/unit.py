@@ -239,6 +239,12 @@ class Unit:
 
     # -- crashes
 
+    def revive(self) -> None:
+        """Bring back instances that ended in a call, as far as they may be; for a unit that does not step."""
+        for cell in list(self.cells):
+            if not cell.usable:
+                self._restart(cell, CallError("its instance has ended", guest=self.spec.label))
+
     def _crashed(self, cell: Cell) -> Callable[[Error], bool]:
         def crashed(error: Error) -> bool:
             return self._restart(cell, error)

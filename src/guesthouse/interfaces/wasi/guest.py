@@ -161,6 +161,7 @@ class WasiInterface:
 
     name = "wasi"
     functions = IMPORTS
+    options = OPTIONS
 
     def owns(self, info: ModuleInfo) -> bool:
         """Any module can be run as a command, a reactor, or by calling its exports."""

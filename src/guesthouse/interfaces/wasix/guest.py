@@ -269,6 +269,7 @@ class WasixInterface:
 
     name = "wasix"
     functions = IMPORTS
+    options = OPTIONS
 
     def owns(self, info: ModuleInfo) -> bool:
         """Claim what imports WASIX, a thread's start, or a shared memory."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from guesthouse.interfaces.pulp.manifest import tables
 from guesthouse.interfaces.pulp.manifest.tables import Kind
+from guesthouse.interfaces.pulp.restarts import RESTART_POLICIES
 
-RESTART_POLICIES = ("never", "on_crash", "always")
 PAGE = 65_536
 DEFAULT_MEMORY_PAGES = 4096
 DEFAULT_CALL_TIMEOUT_MS = 30_000
