@@ -255,10 +255,11 @@ class Trap(CallError):
 
 
 class DeadlineExceeded(CallError):
-    """The call used up its wall time.
+    """The call used up its wall time; how long it ran is in its receipt.
 
     Attributes:
-        limit: the wall-time budget in seconds, where known.
+        limit: the limit in seconds that ran out, exactly as it was set: for the call, for its guest, or for a
+            call above it; ``None`` where no limit of a call did.
     """
 
     def __init__(

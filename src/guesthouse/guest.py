@@ -181,14 +181,8 @@ class Guest:
             return self.owner.serve(call)
         except CallError as error:
             if isinstance(error, DeadlineExceeded) and error.limit is None:
-                error = DeadlineExceeded(limit=self._allowed(call), function=error.function)
+                error = DeadlineExceeded(limit=call.wall, function=error.function)
             raise error.within(self.name) from None
-
-    def _allowed(self, call: Call) -> float | None:
-        """Return how many seconds a call had: the guest's limit, or less where its caller gave it less."""
-        most = self.limits.wall
-        given = round((call.deadline - call.created_ns) / 1e9, 3)
-        return most if given <= 0 else given if most is None else min(given, most)
 
     def service(self, name: str) -> Any:
         """Return a resource of the host; see :meth:`Host.service`."""

@@ -174,9 +174,11 @@ def test_deadline_ends_running_and_pending_calls(runner: FakeRunner) -> None:
         while running.stage == 0:
             time.sleep(0.001)
         pending = calls.submit("forever", wall=0.05)
-        assert isinstance(calls.wait(pending, timeout=5).error, DeadlineExceeded)
+        late = calls.wait(pending, timeout=5).error
+        assert isinstance(late, DeadlineExceeded) and late.limit == 0.05
         assert not running.done  # it did not have to wait for the worker
-        assert isinstance(calls.wait(running, timeout=5).error, DeadlineExceeded)
+        late = calls.wait(running, timeout=5).error
+        assert isinstance(late, DeadlineExceeded) and late.limit == 0.2
 
 
 def test_waiting_can_time_out_and_be_resumed(runner: FakeRunner) -> None:

@@ -196,11 +196,13 @@ def test_an_instance_set_after_the_cancellation_is_told_at_once(
 
 def test_children_have_no_more_time_than_their_parent(runner: FakeRunner) -> None:
     seen: list[tuple[int, int]] = []
+    limits: list[float | None] = []
 
     @runner.guest
     def looks(call: Call) -> Outcome:
         assert call.parent is not None
         seen.append((call.parent.deadline, call.deadline))
+        limits.append(call.wall)
         return Outcome(0, b"")
 
     @runner.guest
@@ -214,6 +216,7 @@ def test_children_have_no_more_time_than_their_parent(runner: FakeRunner) -> Non
         (same, capped, shorter) = seen
         assert same[0] == same[1] == capped[1] > 0
         assert 0 < shorter[1] < shorter[0]
+        assert limits == [60, 60, 1.0]
         calls.run("asks").unwrap()
         assert seen[3][1] == 0 and seen[4][1] > 0
 

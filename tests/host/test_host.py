@@ -210,7 +210,27 @@ def test_a_call_can_be_given_less_time_than_its_guest(host, wall, most):
     guest = load(host, '(module (func (export "_start") (loop (br 0))))', limits=guesthouse.Limits(wall=most))
     for result in guest.invoke(wall=wall), guest.submit(wall=wall).result(10):
         assert isinstance(result.error, guesthouse.DeadlineExceeded)
-        assert 0 < result.error.limit <= 0.05  # counted from where it began to run
+        assert result.error.limit == 0.05
+        assert result.receipt.queued_s + result.receipt.wall_s >= 0.05
+
+
+def test_the_limit_told_is_the_one_that_ran_out():
+    """A guest that has less than its own limit left, since its caller's runs out first."""
+    seen = []
+
+    @guesthouse.host_function
+    def descend(call) -> None:
+        terms = guesthouse.calls.Terms(observer=seen.append)
+        call.scheduler.run("below", parent=call, tenant=call.tenant, terms=terms)
+
+    spin = '(module (func (export "_start") (loop (br 0))))'
+    registry = guesthouse.Registry().always(guesthouse.capability("demo.descend", descend))
+    with guesthouse.Host(registry=registry) as host:
+        load(host, spin, name="below", limits=guesthouse.Limits(wall="20s"))
+        text = '(module (import "demo" "descend" (func $descend)) (func (export "_start") (call $descend)))'
+        above = load(host, text, name="above", limits=guesthouse.Limits(wall="100ms"))
+        assert above.invoke().error.limit == 0.1
+    assert seen[0].error.limit == 0.1
 
 
 def test_guests_come_and_go_while_others_are_called(host):

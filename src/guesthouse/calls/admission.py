@@ -70,7 +70,7 @@ class Admission:
         deadline = 0 if wall is None else monotonic_ns() + int(wall * 1e9)
         if parent is not None:
             if parent.deadline and not 0 < deadline < parent.deadline:
-                deadline = parent.deadline
+                deadline, wall = parent.deadline, parent.wall
             if tenant is None:
                 tenant = parent.tenant
             if capabilities is None:
@@ -96,6 +96,7 @@ class Admission:
                 parent,
                 tenant,
                 deadline,
+                wall,
                 capabilities,
                 payload,
                 linked,

@@ -50,6 +50,8 @@ class Call:
         entry: export to run instead of the guest's own entry.
         input: the guest's input; empty again once the call is done.
         deadline: monotonic nanoseconds, 0 for none; never later than the parent's.
+        wall: the limit in seconds that the deadline comes from, as it was set: for this call, its guest, or
+            a call above; ``None`` for none.
         depth: calls above this one.
         capabilities: ceiling of what the guest may use, inherited by children; ``None`` means whatever
             the guest itself was granted.
@@ -103,6 +105,7 @@ class Call:
         "started_ns",
         "tenant",
         "terms",
+        "wall",
     )
 
     def __init__(
@@ -115,6 +118,7 @@ class Call:
         parent: Call | None,
         tenant: str,
         deadline: int,
+        wall: float | None,
         capabilities: frozenset[str] | None,
         payload: Any,
         linked: bool,
@@ -128,7 +132,7 @@ class Call:
         self.input = data
         self.parent = parent
         self.tenant = tenant
-        self.deadline = deadline
+        self.deadline, self.wall = deadline, wall
         self.capabilities = capabilities
         self.payload = payload
         self.terms = terms
@@ -206,7 +210,7 @@ class Call:
         if self._reason is not None:
             raise Cancelled(self._reason, guest=self.guest)
         if self.deadline and monotonic_ns() >= self.deadline:
-            raise DeadlineExceeded(guest=self.guest)
+            raise DeadlineExceeded(limit=self.wall, guest=self.guest)
 
     def remaining(self) -> float | None:
         """Return the seconds until the deadline, never negative; ``None`` without a deadline."""
@@ -218,7 +222,7 @@ class Call:
         """Move the deadline forward to `wall` seconds from now, if that is sooner."""
         deadline = monotonic_ns() + int(wall * 1e9)
         if not self.deadline or deadline < self.deadline:
-            self.deadline = deadline
+            self.deadline, self.wall = deadline, wall
 
     def adopt(self, child: Call) -> None:
         """Take in a new child; the scheduler's lock is held."""

@@ -202,7 +202,7 @@ class Running:
         """End a call that is still queued at its deadline; false when it has just been started."""
         if not self.claim(call):
             return False
-        self.finish(call, 1, b"", DeadlineExceeded(guest=call.guest))
+        self.finish(call, 1, b"", DeadlineExceeded(limit=call.wall, guest=call.guest))
         return True
 
 
