@@ -128,6 +128,17 @@ def test_modules_are_given_back(application) -> None:
     assert cache.stats.leases == held - 2
 
 
+def test_a_cell_that_has_failed_leaves_nothing_behind_when_it_is_reloaded(application) -> None:
+    app = application({**KIT, "name": "kit", "restart": "never"})
+    for _ in range(3):
+        app.runtime.post(Event("trap", b"\1", "kit"))
+        until(lambda: status(app, "kit")["state"] == "failed")
+        app.runtime.reload("kit")
+        unit = app.runtime.units["kit"]
+        assert (len(unit.loops), len(unit.cells)) == (1, 1)
+        assert unit.loops[0].cell is unit.cells[0]
+
+
 def test_a_request_under_way_is_answered_before_its_instance_is_replaced(application, copy) -> None:
     app = application({**HTTP, "wasm": str(copy("http.c")), "name": "web"})
     answers: list[int] = []

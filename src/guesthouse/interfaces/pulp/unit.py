@@ -161,6 +161,7 @@ class Unit:
             Error: a new instance failed; the unit has failed then.
         """
         if self.state is not State.READY:
+            self.stop_stepping(grace)
             self.shut_down_within(grace)
             self.boot()
             self.run()
