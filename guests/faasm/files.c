@@ -68,7 +68,8 @@ static int local_writes(void) {
 
 static int terminal(void) {
     int fd = open("/etc/hosts", O_RDONLY);
-    return isatty(fd) ? 1 : 0;
+    if (isatty(fd)) return 1;
+    return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && isatty(STDERR_FILENO) ? 0 : 2;
 }
 
 static int where(void) {

@@ -207,14 +207,14 @@ class Host:
             check_options(options, *ARGUMENTS)
             self._check_tenant(tenant)
             info = outline(source, sha256)
-            owner = owner_of(info, interface)
+            granted = self.registry.expand(grant, guest=name)
+            owner = owner_of(info, interface, granted)
             info = getattr(owner, "reshape", lambda same: same)(info)
             if snapshot:
                 info = read(take_snapshot(
                     self, bytes(info.source), name, grant=grant, config=config, limits=limits,
                     tenant=tenant, interface=owner.name, lenient=lenient, **options,
                 ))  # fmt: skip
-            granted = self.registry.expand(grant, guest=name)
 
             def resolved(grants: frozenset[str]) -> tuple[Links, list[Interface]]:
                 links, parties = bind(self.registry, info, grants, owner, lenient=lenient, guest=name)

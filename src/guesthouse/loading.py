@@ -64,14 +64,25 @@ def _pinned(data: bytes, sha256: str | None) -> bytes:
     return data
 
 
-def owner_of(info: ModuleInfo, wanted: str | None) -> Interface:
+def owner_of(info: ModuleInfo, wanted: str | None, granted: frozenset[str]) -> Interface:
     """Find the interface whose guest side runs the module.
+
+    A module may show no sign of the interface it was built for: a Faasm function that only opens files
+    imports what any WASI program does.  What it was granted tells then.
 
     Raises:
         LoadError: there is none of the wanted name.
     """
     if wanted is None:
-        return next(interface for interface in available() if interface.owns(info))
+        *others, anybodys = available()
+        named = {capability.partition(".")[0] for capability in granted} - {anybodys.name}
+        owners = [interface for interface in others if interface.owns(info)]
+        owners += [
+            interface
+            for interface in others
+            if getattr(interface, "unmarked", False) and named == {interface.name}
+        ]
+        return [*owners, anybodys][0]
     for interface in available():
         if interface.name == wanted:
             return interface

@@ -39,8 +39,16 @@ def test_case_files(c, what):
 
 
 def test_case_open_blocked_fails_the_call(c):
-    result = c("open_blocked", interface="faasm").invoke()
+    result = c("open_blocked").invoke()
     assert result.code == 1 and result.output == b"Call failed (return value=1)"
+
+
+def test_a_function_that_imports_only_what_programs_do_is_told_by_its_grants(c, host):
+    def interface(*grant: str) -> str:
+        return c("open_blocked", grant=grant, tenant="+".join(grant) or "none").interface
+
+    assert {interface("faasm.files"), interface("faasm"), interface("faasm.state", "wasi.files")} == {"faasm"}
+    assert {interface(), interface("wasi.files"), interface("faasm.files", "grafos.memory")} == {"wasi"}
 
 
 def test_case_mmap_file_shows_the_first_bytes_of_hosts(c):

@@ -237,7 +237,8 @@ class Interface(Protocol):
         options: names of the options of ``host.load`` that it takes, for :attr:`LoadedGuest.options`.
 
     An interface may also have a method ``reshape(info: ModuleInfo) -> ModuleInfo``: what it makes of the
-    modules that it owns before they are compiled.
+    modules that it owns before they are compiled; and ``unmarked = True``: its guests may show no sign of it,
+    and a module that shows none is its own where it is granted nothing but its capabilities (and WASI's).
     """
 
     name: str

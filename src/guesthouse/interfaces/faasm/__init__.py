@@ -21,6 +21,7 @@ class FaasmInterface:
     name = "faasm"
     functions: tuple[HostFunction, ...] = IMPORTS
     options = ()
+    unmarked = True
 
     def owns(self, info: ModuleInfo) -> bool:
         """True for modules that import anything of this interface, or bring a zygote."""

@@ -78,7 +78,7 @@ class Setup:
             dirs={**self._directories, **dirs},
             stdout=stdout,
             stderr=stderr,
-            options={"program": PROGRAM},
+            options={"program": PROGRAM, "terminal": True},
         )
 
 

@@ -84,6 +84,7 @@ class WasiSide(GuestSide):
     def _read(self, command: Command) -> WasiOptions:
         given: dict[str, Any] = dict(self._options)
         program = command.options.get("program", self.guest.name)
+        given["terminal"] = command.options.get("terminal", False)
         given["args"] = (program, *given.get("args", ()), *command.args)
         for name, own in (("env", command.env), ("dirs", command.dirs)):
             given[name] = {**given[name], **own} if name in given else own

@@ -32,6 +32,7 @@ class WasiOptions:
         dirs: guest path to directory; a mapping of names to bytes becomes a directory in memory.
         stdin: bytes, a host descriptor, an object with ``fileno``, ``"inherit"``, or ``None`` for nothing.
         stdout, stderr: see :data:`Output`.
+        terminal: the standard streams are character devices to the program, whatever they are.
         sockets: host descriptors of listening sockets, given after the directories.
         output_limit: most bytes that each captured stream may hold.
         descriptors: most descriptors the program may have open.
@@ -44,6 +45,7 @@ class WasiOptions:
     stdin: Any = b""
     stdout: Output = "capture"
     stderr: Output = "capture"
+    terminal: bool = False
     sockets: Sequence[int] = ()
     output_limit: int = 1 << 26
     descriptors: int = 1024
@@ -78,6 +80,8 @@ class WasiOptions:
             if isinstance(output, str) and output != "inherit":
                 raise LoadError(f"an output can be 'capture' or 'inherit', not {output!r}")
             process.set_stream(number, number if output == "inherit" else output)
+        if self.terminal:
+            process.make_terminal()
 
 
 def environment(env: Mapping[str, str]) -> Strings:

@@ -443,9 +443,11 @@ cdef class Process:
         else:
             raise TypeError(f"standard stream {number} cannot be a {type(what).__name__}")
 
-    def set_terminal(self, int number, bint terminal):
-        """Let a standard stream look like a terminal (a character device), or not."""
-        self.wasi.stdio[number].filetype = TYPE_CHARACTER if terminal else TYPE_UNKNOWN
+    def make_terminal(self):
+        """Let the standard streams look like a terminal (a character device)."""
+        cdef int number
+        for number in range(3):
+            self.wasi.stdio[number].filetype = TYPE_CHARACTER
 
     def preopen(self, Root root):
         """Give the program a directory, at the next free descriptor.

@@ -1,6 +1,6 @@
 """Where guests' files live: one directory per tenant, made on first use (faasm.md 2.7).
 
-A tree holds a minimal root (``/etc/hosts``, ``/etc/passwd``, ``/etc/resolv.conf``) and the directory
+A tree holds a minimal root (``/etc/hosts``, ``/etc/passwd``, ``/etc/resolv.conf``, ``/tmp``) and the folder
 ``faasm:``.  Since ``faasm://x/y`` is, to the path resolution of any C library, the relative path
 ``faasm:/x/y``, shared files need no handling of their own: they are the files of that directory.
 """
@@ -62,6 +62,7 @@ class Tree:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 path.write_bytes(data)
+        (root / "tmp").mkdir(exist_ok=True)
         self.shared.mkdir(exist_ok=True)
         self._measured, self._measured_at = 0, 0.0
 
