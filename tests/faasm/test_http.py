@@ -162,6 +162,136 @@ def test_this_host_is_listed_with_its_slots(client):
     assert planner(client, 6, {}).json()["ip"] == only["ip"]
 
 
+def test_an_application_has_the_id_that_the_client_gave_it(client, upload):
+    upload("echo")
+    first = planner(client, 10, {**batch("echo", b"one"), "appId": 777_001, "subType": 5}, wait="20s").json()
+    assert first["appId"] == 777_001
+    assert first["messageResults"][0]["appId"] == 777_001
+    # The same id again: the application grows, as one that is scaled up.
+    second = planner(client, 10, {**batch("echo", b"two"), "appId": 777_001}, wait="20s").json()
+    assert [each["output_data"] for each in second["messageResults"]] == ["one", "two"]
+    # What is no id, or another user's, leaves the choice to the planner.
+    for wanted in (0, -5):
+        assert planner(client, 10, {**batch("echo", b"x"), "appId": wanted}).json()["appId"] > 0
+    upload("echo", user="other")
+    other = planner(client, 10, {**batch("echo", b"x", user="other"), "appId": 777_001}).json()
+    assert other["appId"] != 777_001
+    assert planner(client, 10, {**batch("echo", b"x"), "appId": 1 << 31}).status_code == 400
+
+
+def test_an_application_grows_up_to_a_bound(client, upload, monkeypatch):
+    monkeypatch.setattr("guesthouse.server.faasm.planner.MOST_MESSAGES", 2)
+    upload("echo")
+    asked = {**batch("echo", b"x"), "appId": 777_002}
+    assert [planner(client, 10, asked).status_code for _ in range(3)] == [200, 200, 400]
+
+
+def test_a_reset_forgets_applications_and_leaves_their_calls_alone(client, upload, host):
+    upload("sleep")
+    for kind, text in ((4, "Flushed scheduling state!"), ("RESET", "Planner fully reset!")):
+        app = planner(client, 10, {**batch("sleep", b"300"), "subType": 9}).json()["appId"]
+        told = planner(client, 8, {}).json()
+        assert told["apps"] == [
+            {"appId": app, "subType": 9, "hostIps": [planner(client, 6, {}).json()["ip"]]}
+        ]
+        assert (told["numMigrations"], told["nextEvictedVmIps"], told["frozenApps"]) == (0, [], [])
+        (call,) = host.scheduler.live()
+        assert client.post("/", json={"http_type": 13, "payload": "compact"}).status_code == 200
+        answer = planner(client, kind, {})
+        assert (answer.status_code, answer.text) == (200, text)
+        assert planner(client, 11, {"appId": app}).text == "App not registered in results"
+        assert planner(client, 8, {}).json()["apps"] == []
+        assert planner(client, 14, {}).text == "bin-pack"
+        assert host.scheduler.wait(call).ok  # nobody cancelled it
+
+
+def test_flushed_hosts_are_there_again_at_once(client):
+    answer = planner(client, "FLUSH_AVAILABLE_HOSTS", {})
+    assert (answer.status_code, answer.text) == (200, "Flushed available hosts!")
+    assert len(planner(client, 5, {}).json()["hosts"]) == 1
+
+
+def test_a_policy_is_one_of_three_and_can_be_asked_for(client):
+    def set_policy(name):
+        return client.post("/", json={"http_type": "SET_POLICY", "payload": name})
+
+    assert planner(client, "GET_POLICY", {}).text == "bin-pack"
+    for name in ("compact", "spot", "bin-pack"):
+        assert (set_policy(name).status_code, set_policy(name).text) == (200, "Policy set correctly")
+        assert planner(client, 14, {}).text == name
+    refused = set_policy("round-robin")
+    assert (refused.status_code, refused.text) == (400, "Unrecognised policy name: round-robin")
+    assert planner(client, 14, {}).text == "bin-pack"
+
+
+def test_a_host_that_will_be_evicted_takes_no_batches(client, upload):
+    upload("echo")
+    here = planner(client, 6, {}).json()["ip"]
+    refused = planner(client, 15, {"vmIps": [here]})
+    assert (refused.status_code, refused.text) == (
+        400, "Next evicted VM must only be set in 'spot' policy",
+    )  # fmt: skip
+    client.post("/", json={"http_type": 13, "payload": "spot"})
+    assert client.post("/", json={"http_type": 15, "payload": "{"}).text == "Bad JSON in body's payload"
+    for hosts, status in ((["elsewhere"], 200), ([here], 500), ([], 200)):
+        answer = planner(client, "SET_NEXT_EVICTED_VM", {"vmIps": hosts})
+        assert (answer.status_code, answer.text) == (200, "Next evicted VM set")
+        assert planner(client, 8, {}).json()["nextEvictedVmIps"] == hosts
+        answer = planner(client, 10, batch("echo", b"x"))
+        assert answer.status_code == status
+        assert status == 200 or answer.text == "No available hosts"
+
+
+def test_a_decision_made_beforehand_can_only_be_this_host(client, upload):
+    upload("echo")
+    here = planner(client, 6, {}).json()["ip"]
+    asked = {**batch("echo", b"one", b"two", executedHost=here), "appId": 777_003}
+    answer = planner(client, "PRELOAD_SCHEDULING_DECISION", asked)
+    assert (answer.status_code, answer.text) == (200, "Decision pre-loaded to planner")
+    ended = planner(client, 10, {**batch("echo", b"one", b"two"), "appId": 777_003}, wait="20s").json()
+    assert [each["executedHost"] for each in ended["messageResults"]] == [here, here]
+    asked["messages"][1]["executedHost"] = "10.0.0.9"
+    answer = planner(client, 12, asked)
+    assert answer.status_code == 400
+    assert (
+        answer.text
+        == f"message 1 is to run on '10.0.0.9', which is not registered; the only host is {here!r}"
+    )
+
+
+@pytest.mark.parametrize("kind", [7, 11, 12])
+def test_a_payload_that_is_no_json_is_told_as_the_reference_tells_it(client, kind):
+    answer = client.post("/", json={"http_type": kind, "payload": "{"})
+    assert (answer.status_code, answer.text) == (400, "Bad JSON in request body")
+
+
+def test_a_tenants_token_resets_and_drains_its_own_only(host):
+    tokens = {"token-of-demo": "demo", "token-of-other": "other", "token-of-all": None}
+    with Gateway(host, "127.0.0.1:0", uploads=["faasm"], tokens=tokens) as gateway:
+        demo, other, operator = (
+            httpx.Client(base_url=gateway.url, timeout=20, headers={"Authorization": f"Bearer {token}"})
+            for token in tokens
+        )
+        with demo, other, operator:
+            for user, who in (("demo", demo), ("other", other)):
+                who.put(f"/f/{user}/echo", content=guests.load("guests/faasm/echo.c"))
+            app = planner(demo, 10, batch("echo", b"x"), wait="20s").json()["appId"]
+            assert planner(other, 1, {}).status_code == 200
+            assert planner(demo, 11, {"appId": app}).status_code == 200
+            here = planner(demo, 6, {}).json()["ip"]
+            for who, refused in ((other, {other}), (operator, {demo, other})):
+                who.post("/", json={"http_type": 13, "payload": "spot"})
+                planner(who, 15, {"vmIps": [here]})
+                answers = {
+                    demo: planner(demo, 10, batch("echo", b"x")).status_code,
+                    other: planner(other, 10, batch("echo", b"x", user="other")).status_code,
+                }
+                assert {each for each, status in answers.items() if status == 500} == refused
+            assert planner(operator, 1, {}).status_code == 200
+            assert planner(demo, 11, {"appId": app}).status_code == 500
+            assert planner(other, 10, batch("echo", b"x", user="other")).status_code == 200
+
+
 def test_the_older_body_calls_and_waits_or_tells_how_it_goes(client, upload):
     upload("echo")
     upload("ret_one")
@@ -317,7 +447,7 @@ def test_a_flush_drops_local_copies_and_keeps_what_is_global(client, upload, hos
     with host.service("state").session("demo", 1) as session:
         session.write(b"unpushed", b"only here")
     answer = planner(client, "FLUSH_EXECUTORS", {})
-    assert (answer.status_code, answer.text) == (200, "Flushed executors")
+    assert (answer.status_code, answer.text) == (200, "Flushed executors!")
     assert client.get("/s/demo/key").content == b"pushed"
     assert client.get("/s/demo/unpushed").status_code == 404
     upload("echo")

@@ -7,7 +7,7 @@ import binascii
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,6 +17,8 @@ from guesthouse.server.answers import BadRequest
 
 #: Name of this host in messages.
 HOSTNAME = socket.gethostname()
+
+_Int32 = Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
 
 
 class CallRequest(msgspec.Struct, kw_only=True):
@@ -28,6 +30,7 @@ class CallRequest(msgspec.Struct, kw_only=True):
         cmdline: its command line.
         py_user, py_func, py_entry: the fields of the Python runtime function.
         record_exec_graph: whether the execution graph will be asked for.
+        executed_host: where it is to run; only of a decision that is made beforehand.
     """
 
     user: str = ""
@@ -38,6 +41,7 @@ class CallRequest(msgspec.Struct, kw_only=True):
     py_func: str = ""
     py_entry: str = msgspec.field(name="pythonEntry", default="")
     record_exec_graph: bool = False
+    executed_host: str = msgspec.field(name="executedHost", default="")
 
     def input(self) -> bytes:
         """Return the input.
@@ -67,11 +71,15 @@ class BatchRequest(msgspec.Struct, kw_only=True):
     Attributes:
         user, function: which function the batch is of.
         messages: one per call; at least one.
+        app: id that the application is to have; 0 leaves that to the planner.
+        kind: a word of the client's own, told with batches in flight.
     """
 
     user: str = ""
     function: str = ""
     messages: list[CallRequest] = []
+    app: _Int32 = msgspec.field(name="appId", default=0)
+    kind: _Int32 = msgspec.field(name="subType", default=0)
 
     def check(self) -> None:
         """Refuse a batch that names no function or no calls, or calls of other functions.

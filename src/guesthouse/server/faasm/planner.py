@@ -1,16 +1,23 @@
 """The planner's endpoint: ``POST /`` with a numbered message, or the older single call (spec faasm 6.1).
 
-====  ======================  =========================================================================
-type  name                    answer
-====  ======================  =========================================================================
-3     FLUSH_EXECUTORS         local copies of state and of shared files are dropped
-5     GET_AVAILABLE_HOSTS     this host, with its slots
-6     GET_CONFIG              address and timeouts
-7     GET_EXEC_GRAPH          which call made which
-8     GET_IN_FLIGHT_APPS      batches that have not finished
-10    EXECUTE_BATCH           starts calls; answers at once with the application's id
-11    EXECUTE_BATCH_STATUS    what has finished
-====  ======================  =========================================================================
+====  ===========================  ====================================================================
+type  name                         answer
+====  ===========================  ====================================================================
+1     RESET                        as 2 and 4 together
+2     FLUSH_AVAILABLE_HOSTS        nothing to do: this host is there, and the only one
+3     FLUSH_EXECUTORS              local copies of state and of shared files are dropped
+4     FLUSH_SCHEDULING_STATE       applications are forgotten (their calls go on), policy is the default
+5     GET_AVAILABLE_HOSTS          this host, with its slots
+6     GET_CONFIG                   address and timeouts
+7     GET_EXEC_GRAPH               which call made which
+8     GET_IN_FLIGHT_APPS           batches that have not finished
+10    EXECUTE_BATCH                starts calls; answers at once with the application's id
+11    EXECUTE_BATCH_STATUS         what has finished
+12    PRELOAD_SCHEDULING_DECISION  checked: calls can be placed on this host only
+13    SET_POLICY                   kept and told; all calls run here, whatever it is
+14    GET_POLICY                   its name
+15    SET_NEXT_EVICTED_VM          with policy ``spot``; where it is this host, batches are refused
+====  ===========================  ====================================================================
 
 Nobody has to poll: with ``?wait=20s`` types 10 and 11 answer when the batch has finished, or after that
 time.  The older body (``user``, ``function``, ``input_data`` as plain text) is a synchronous call.
@@ -21,7 +28,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -29,13 +35,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from guesthouse.calls import Call, CallNode, Scheduler
+from guesthouse.calls import Call, CallNode
 from guesthouse.errors import NotFound
 from guesthouse.interfaces.faasm import Message, output_of
 from guesthouse.limits import parse_duration
 from guesthouse.server.answers import BadRequest
 from guesthouse.server.api import LONGEST_WAIT, InvokeApi, parameter, read_body
+from guesthouse.server.faasm.applications import Application, Applications
 from guesthouse.server.faasm.messages import HOSTNAME, BatchRequest, CallRef, graph, status
+from guesthouse.server.faasm.placement import Placement, check_decision
 
 TYPES = {
     "RESET": 1, "FLUSH_AVAILABLE_HOSTS": 2, "FLUSH_EXECUTORS": 3, "FLUSH_SCHEDULING_STATE": 4,
@@ -44,9 +52,9 @@ TYPES = {
     "GET_POLICY": 14, "SET_NEXT_EVICTED_VM": 15,
 }  # fmt: skip
 
-#: Applications whose calls are remembered for types 7, 8 and 11.
-MOST_APPLICATIONS = 4096
-#: Most calls of one batch.
+#: Types whose payload, when it is no JSON, is told as if the whole body were none: so does the reference.
+_PAYLOAD_AS_BODY = {7, 11, 12}
+#: Most calls of one application.
 MOST_MESSAGES = 4096
 
 
@@ -66,29 +74,6 @@ class Envelope(msgspec.Struct, kw_only=True):
     id: int = 0
 
 
-class Application:
-    """The calls of one batch, by id: what they put out is remembered, and bounded, by the scheduler alone.
-
-    Attributes:
-        id: id of the application.
-        user: whose it is.
-        calls: id of each call, with what it was made with.
-    """
-
-    def __init__(self, user: str, calls: list[tuple[int, Message]]) -> None:
-        self.id, self.user, self.calls = calls[0][0], user, calls
-
-    def found(self, scheduler: Scheduler) -> list[tuple[Call | None, Message]]:
-        """Return the calls, ``None`` for those that ended so long ago that nothing is known any more."""
-        each = ((scheduler.find(call_id), message) for call_id, message in self.calls)
-        # An id is used again after some two thousand million others.
-        return [(call if call and call.tenant == self.user else None, message) for call, message in each]
-
-    def unfinished(self, scheduler: Scheduler) -> list[Call]:
-        """Return the calls that have not ended."""
-        return [call for call, _ in self.found(scheduler) if call is not None and not call.done]
-
-
 class PlannerApi:
     """The planner's endpoint.
 
@@ -98,15 +83,23 @@ class PlannerApi:
 
     def __init__(self, api: InvokeApi) -> None:
         self.api, self.host = api, api.host
-        self._applications: OrderedDict[int, Application] = OrderedDict()
+        self._applications = Applications()
+        self._placement = Placement()
         self._answers: dict[int, Callable[[Request, str], Awaitable[Response]]] = {
+            1: self.reset,
+            2: self.flush_hosts,
             3: self.flush,
+            4: self.flush_scheduling,
             5: self.hosts,
             6: self.config,
             7: self.graph,
             8: self.in_flight,
             10: self.execute,
             11: self.status,
+            12: self.preload,
+            13: self.set_policy,
+            14: self.policy,
+            15: self.evict,
         }
 
     def routes(self) -> list[Route]:
@@ -132,7 +125,8 @@ class PlannerApi:
         try:
             return await answer(request, envelope.payload)
         except msgspec.DecodeError:
-            return _refusal(400, "Bad JSON in body's payload")
+            body_text = "Bad JSON in request body"
+            return _refusal(400, body_text if kind in _PAYLOAD_AS_BODY else "Bad JSON in body's payload")
         except BadRequest as error:
             return _refusal(400, str(error))
 
@@ -145,16 +139,17 @@ class PlannerApi:
         except msgspec.ValidationError as error:
             raise BadRequest("Bad BatchExecRequest") from error
         batch.check()
-        if len(batch.messages) > MOST_MESSAGES:
+        if self._applications.held(batch.user, batch.app) + len(batch.messages) > MOST_MESSAGES:
             raise BadRequest(f"Bad BatchExecRequest: more than {MOST_MESSAGES} messages")
         self.permit(request, batch.user)
+        if not self._placement.takes(batch.user):
+            return _refusal(500, "No available hosts")
         inputs = [message.input() for message in batch.messages]  # all are checked before any starts
         calls: list[tuple[int, Message]] = []
         for asked, data in zip(batch.messages, inputs, strict=True):
             message = asked.message()
             calls.append((self.submit(batch.user, batch.function, data, message).id, message))
-        app = Application(batch.user, calls)
-        self._remember(app)
+        app = self._applications.add(batch.user, batch.app, batch.kind, calls)
         await self._wait(request, app)
         return JSONResponse(status(app.id, app.found(self.host.scheduler)))
 
@@ -181,11 +176,6 @@ class PlannerApi:
         if seconds and (calls := app.unfinished(scheduler)):
             futures = [asyncio.wrap_future(scheduler.future(call)) for call in calls]
             await asyncio.wait(futures, timeout=seconds)
-
-    def _remember(self, app: Application) -> None:
-        self._applications[app.id] = app
-        while len(self._applications) > MOST_APPLICATIONS:
-            self._applications.popitem(last=False)
 
     def _application(self, request: Request, payload: str) -> Application | None:
         wanted = msgspec.json.decode(payload, type=CallRef)
@@ -223,11 +213,14 @@ class PlannerApi:
     async def in_flight(self, request: Request, payload: str) -> Response:
         """List the batches that have not finished (type 8)."""
         apps = []
-        for app in list(self._applications.values()):
+        for app in self._applications:
             busy = len(app.unfinished(self.host.scheduler)) if self._permitted(request, app.user) else 0
             if busy:
-                apps.append({"appId": app.id, "hostIps": [HOSTNAME] * busy})
-        return JSONResponse({"apps": apps})
+                apps.append({"appId": app.id, "subType": app.kind, "hostIps": [HOSTNAME] * busy})
+        evicted = self._placement.evicted(self._own(request))
+        # Calls are neither moved nor frozen.
+        answer = {"apps": apps, "numMigrations": 0, "nextEvictedVmIps": evicted, "frozenApps": []}
+        return JSONResponse(answer)
 
     # -- this host
 
@@ -249,10 +242,48 @@ class PlannerApi:
 
     async def flush(self, request: Request, payload: str) -> Response:
         """Drop local copies (type 3); functions need no flush, a new version is used at once."""
-        own = self.api.access.tenant(request.headers)
-        state = self.host.service("state")
-        state.flush(own if isinstance(own, str) else None)
-        return PlainTextResponse("Flushed executors")
+        self.host.service("state").flush(self._own(request))
+        return PlainTextResponse("Flushed executors!")
+
+    async def flush_hosts(self, request: Request, payload: str) -> Response:
+        """Let the hosts register anew (type 2): this one is there at once."""
+        return PlainTextResponse("Flushed available hosts!")
+
+    async def flush_scheduling(self, request: Request, payload: str) -> Response:
+        """Forget applications and what was said about placement (type 4); calls that run go on."""
+        self._forget(request)
+        return PlainTextResponse("Flushed scheduling state!")
+
+    async def reset(self, request: Request, payload: str) -> Response:
+        """Forget all that the planner knows (type 1)."""
+        self._forget(request)
+        return PlainTextResponse("Planner fully reset!")
+
+    def _forget(self, request: Request) -> None:
+        own = self._own(request)
+        self._applications.forget(own)
+        self._placement.reset(own)
+
+    # -- where calls run
+
+    async def preload(self, request: Request, payload: str) -> Response:
+        """Take a decision that was made beforehand (type 12): nothing to keep, as it must be our own."""
+        check_decision(payload)
+        return PlainTextResponse("Decision pre-loaded to planner")
+
+    async def set_policy(self, request: Request, payload: str) -> Response:
+        """Choose the policy (type 13)."""
+        self._placement.set_policy(self._own(request), payload)
+        return PlainTextResponse("Policy set correctly")
+
+    async def policy(self, request: Request, payload: str) -> Response:
+        """Tell the policy (type 14)."""
+        return PlainTextResponse(self._placement.policy(self._own(request)))
+
+    async def evict(self, request: Request, payload: str) -> Response:
+        """Name the hosts that will be taken away (type 15)."""
+        self._placement.evict(self._own(request), payload)
+        return PlainTextResponse("Next evicted VM set")
 
     # -- the older single call
 
@@ -292,6 +323,11 @@ class PlannerApi:
         """
         if not self._permitted(request, user):
             raise NotFound("user", user)
+
+    def _own(self, request: Request) -> str | None:
+        """Return the tenant that a request's token is bound to; ``None`` for whoever operates the host."""
+        own = self.api.access.tenant(request.headers)
+        return own if isinstance(own, str) else None
 
     def _permitted(self, request: Request, user: str) -> bool:
         own = self.api.access.tenant(request.headers)
