@@ -6,6 +6,7 @@ from guesthouse.engine import HostFunction, Native
 from guesthouse.interfaces.faasm import (
     chaining,
     conf,
+    ffi,
     files,
     linking,
     memory,
@@ -34,6 +35,7 @@ IMPORTS: tuple[HostFunction, ...] = (
     *memory.ROWS,
     *files.ROWS,
     *linking.ROWS,
+    *ffi.rows(linking.CAPABILITY),
     *threads.ROWS,
     *conf.ROWS,
     *python.ROWS,

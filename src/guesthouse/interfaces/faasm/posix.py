@@ -22,6 +22,8 @@ UNAME = (b"Linux", NAME, b"1.0.0", b"Faasm 123", b"x86", b"(none)")
 #: Exit code of a guest that aborts: 128 + SIGABRT.
 ABORTED = 134
 
+_ZEROS = bytes(65536)
+
 _SC_PAGESIZE, _SC_NPROCESSORS_CONF, _SC_NPROCESSORS_ONLN = 30, 83, 84
 
 
@@ -92,6 +94,22 @@ def abort(_call: Call) -> None:
     raise Exit(ABORTED)
 
 
+def bzero(call: Call, start: int, length: int) -> None:
+    """Fill memory with zeros."""
+    for done in range(0, length, len(_ZEROS)):
+        call.instance.write(start + done, _ZEROS[: length - done])
+
+
+def network_long(_call: Call, value: int) -> int:
+    """Turn the four bytes of a number round."""
+    return int.from_bytes((value & 0xFFFFFFFF).to_bytes(4, "little"), "big")
+
+
+def network_short(_call: Call, value: int) -> int:
+    """Turn the lower two bytes of a number round."""
+    return int.from_bytes((value & 0xFFFF).to_bytes(2, "little"), "big")
+
+
 def system(_call: Call, command: int) -> int:
     """Tell that there is no shell; -1 for a command."""
     return -1 if command else 0
@@ -103,6 +121,7 @@ _MINUS_ONE = (
     ("raise", "i"), ("wait", "i"), ("openpty", "iiiii"), ("forkpty", "iiii"), ("chdir", "i"), ("fchdir", "i"),
     ("chmod", "ii"), ("memfd_create", "ii"), ("sendfile", "iiii"), ("poll", "iii"), ("lockf", "iiI"),
     ("getrusage", "ii"), ("setrlimit", "ii"), ("getpriority", "ii"), ("setpriority", "iii"), ("utime", "ii"),
+    ("getresuid", "iii"), ("getresgid", "iii"), ("setgroups", "ii"),
     ("socket", "iii"), ("bind", "iii"), ("connect", "iii"), ("listen", "ii"), ("accept", "iii"),
     ("send", "iiii"), ("recv", "iiii"), ("sendto", "iiiiii"), ("recvfrom", "iiiiii"), ("setsockopt", "iiiii"),
     ("getsockopt", "iiiii"), ("getsockname", "iii"), ("shutdown", "ii"), ("inet_addr", "i"),
@@ -112,7 +131,9 @@ _MINUS_ONE = (
 #: Linked, and answered with a null pointer.
 _NULL = (
     ("popen", "ii"), ("realpath", "ii"), ("tmpfile", ""), ("tempnam", "ii"), ("getpwnam", "i"),
-    ("gethostbyname", "i"), ("inet_ntoa", "i"), ("inet_ntop", "iiii"),
+    ("getgrnam", "i"), ("getgrent", ""), ("ttyname", "i"), ("gethostbyname", "i"), ("gethostbyaddr", "iii"),
+    ("getprotobyname", "i"), ("getservbyname", "ii"), ("getservbyport", "ii"), ("inet_ntoa", "i"),
+    ("inet_ntop", "iiii"),
 )  # fmt: skip
 
 #: Answered with success that means nothing.
@@ -133,9 +154,28 @@ _EXCEPTIONS = (
     ("__cxa_begin_catch", "i", "i"),
 )
 
+#: What any C library has; a guest that imports it was linked without one.
+_OF_THE_LIBRARY = (
+    ("atoi", "i", "i"),
+    ("strncat", "iii", "i"),
+    ("dirfd", "i", "i"),
+    ("fiprintf", "iii", "i"),
+    ("__small_sprintf", "iii", "i"),
+    ("__errno_location", "", "i"),
+    ("__h_errno_location", "", "i"),
+    ("__atomic_load", "iiii", ""),
+    ("__atomic_compare_exchange", "iiiiii", "i"),
+    ("gettext", "i", "i"),
+    ("dgettext", "ii", "i"),
+    ("dcgettext", "iii", "i"),
+    ("textdomain", "i", "i"),
+    ("bindtextdomain", "ii", "i"),
+)
+
 #: The Linux system call entries of very old guests.
 _LEGACY = (
     ("syscall", "ii", "i"),
+    ("__syscall", "ii", "i"),
     ("__syscall_cp", "iiiiiii", "i"),
     *((f"__syscall{count}", "i" * (count + 1), "i") for count in range(8)),
 )
@@ -143,13 +183,7 @@ _LEGACY = (
 ROWS: tuple[HostFunction, ...] = (
     *(
         row(name, params, "i", Constant(IDENTITY), "The one user and group of all functions.")
-        for name, params in (
-            ("getuid", ""),
-            ("geteuid", ""),
-            ("getgid", ""),
-            ("getegid", ""),
-            ("getgrgid", "i"),
-        )
+        for name, params in _IDENTITIES
     ),
     row("gettid", "", "i", Constant(66), "The same thread id for every function."),
     row("getpid", "", "i", Constant(23), "The same process id for every function."),
@@ -165,10 +199,15 @@ ROWS: tuple[HostFunction, ...] = (
     row("_Exit", "i", "", leave, "End the call with a code."),
     row("abort", "", "", abort, "End the call as a failure."),
     row("system", "i", "i", system, "There is no shell."),
+    *(row(name, "ii", "", bzero, "Fill memory with zeros.") for name in ("bzero", "explicit_bzero")),
+    *(row(name, "i", "i", network_long, "Change the byte order.") for name in ("htonl", "ntohl")),
+    *(row(name, "i", "i", network_short, "Change the byte order.") for name in ("htons", "ntohs")),
+    *(row(name, "", "", Constant(), "There is no list of groups.") for name in ("setgrent", "endgrent")),
     *(row(name, params, "i", Constant(-1), "Not done here: -1.") for name, params in _MINUS_ONE),
     *(row(name, params, "i", Constant(0), "Not done here: a null pointer.") for name, params in _NULL),
     *(row(name, params, "i", Constant(0), "Succeeds without effect.") for name, params in _ZERO),
     *refused(_JUMPS, "stack switching is not supported; build without it"),
     *refused(_EXCEPTIONS, "C++ exceptions are not supported by this entry; build with -fno-exceptions"),
+    *refused(_OF_THE_LIBRARY, "it belongs to the C library; link the guest with wasi-libc"),
     *refused(_LEGACY, "Linux system calls are not served; build against wasi-libc"),
 )

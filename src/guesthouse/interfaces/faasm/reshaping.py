@@ -14,7 +14,9 @@ TABLE = "__indirect_function_table"
 CONSTRUCTORS = "__wasm_call_ctors"
 
 #: Functions that are handed function pointers.
-_TAKE_POINTERS = frozenset({"__faasm_chain_ptr", "pthread_create", "pthread_once", "pthread_key_create"})
+_TAKE_POINTERS = frozenset(
+    {"__faasm_chain_ptr", "pthread_create", "pthread_once", "pthread_key_create", "ffi_call"}
+)
 
 
 def reshaped(info: ModuleInfo, zygote: str, mains: tuple[str, ...]) -> ModuleInfo:
