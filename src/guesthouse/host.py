@@ -20,7 +20,7 @@ from guesthouse.errors import LoadError, NotFound, ResourceError
 from guesthouse.guest import Guest
 from guesthouse.interfaces import Interface, available
 from guesthouse.limits import Limits
-from guesthouse.loading import ARGUMENTS, bind, check_options, has_threads, outline, owner_of
+from guesthouse.loading import ARGUMENTS, bind, check_options, has_threads, outline, owner_of, reshaped
 from guesthouse.observe import Instrument, Instruments
 from guesthouse.registry import Links, Registry
 from guesthouse.snapshots import take as take_snapshot
@@ -209,12 +209,13 @@ class Host:
             info = outline(source, sha256)
             granted = self.registry.expand(grant, guest=name)
             owner = owner_of(info, interface, granted)
-            info = getattr(owner, "reshape", lambda same: same)(info)
             if snapshot:
-                info = read(take_snapshot(
+                taken = take_snapshot(
                     self, bytes(info.source), name, grant=grant, config=config, limits=limits,
                     tenant=tenant, interface=owner.name, lenient=lenient, **options,
-                ))  # fmt: skip
+                )  # fmt: skip
+                info = read(taken.wasm)
+            info = reshaped(info, owner)
 
             def resolved(grants: frozenset[str]) -> tuple[Links, list[Interface]]:
                 links, parties = bind(self.registry, info, grants, owner, lenient=lenient, guest=name)

@@ -90,6 +90,12 @@ def owner_of(info: ModuleInfo, wanted: str | None, granted: frozenset[str]) -> I
     raise LoadError(f"there is no interface {wanted!r}; there are: {names}")
 
 
+def reshaped(info: ModuleInfo, owner: Interface) -> ModuleInfo:
+    """Return what an interface makes of a module that it owns, before it is compiled."""
+    made: ModuleInfo = getattr(owner, "reshape", lambda same: same)(info)
+    return made
+
+
 def has_threads(granted: frozenset[str]) -> bool:
     """Whether a guest with these grants may have shared memory."""
     return any(capability.endswith(".threads") for capability in granted)

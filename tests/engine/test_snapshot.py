@@ -9,8 +9,11 @@ from collections.abc import Callable
 import pytest
 
 from guesthouse.engine import Engine, Instance, read, wat_to_wasm
+from guesthouse.engine.binary import Cursor
+from guesthouse.engine.exporting import content
 from guesthouse.engine.segments import image_runs
-from guesthouse.engine.snapshot import SnapshotRefused, freeze, instrument, is_snapshot
+from guesthouse.engine.snapshot import SnapshotRefused, freeze, instrument, is_snapshot, mark
+from guesthouse.errors import Trap
 
 EVERYTHING = wat_to_wasm("""(module
   (memory 1 2000) (table $t 4 10 funcref) (table $u 2 funcref)
@@ -95,6 +98,27 @@ def test_a_snapshot_declares_what_its_original_did(opened: Callable[[bytes], Ins
     assert is_snapshot(info) and not is_snapshot(original)
 
 
+def test_what_has_run_can_do_nothing_be_left_out_or_take_a_name(opened: Callable[[bytes], Instance]) -> None:
+    wasm = wat_to_wasm("""(module (global $n (mut i32) (i32.const 1))
+      (func (export "init") (param i32 i64) (result i64) (global.set $n (i32.const 5)) (i64.const 9))
+      (func (export "quiet") (global.set $n (i32.const 6))) (func (export "float") (result f64) (f64.const 1))
+      (func (export "gone")) (func (export "old") (result i32) (i32.const 0))
+      (func (export "new") (result i32) (global.get $n)))""")
+    info = read(wasm)
+    snapshot = freeze(
+        wasm, info, opened(instrument(wasm, info)), ["gone"], settled=["init", "quiet", "float"],
+        renamed={"new": "old"}, note={"why": "test"},
+    )  # fmt: skip
+    assert list(read(snapshot).exports) == ["init", "quiet", "float", "old"]
+    assert mark(read(snapshot)) == {"why": "test", "of": info.sha256}
+    copy = opened(snapshot)
+    assert (copy.invoke("init", 1, 2), copy.invoke("quiet"), copy.invoke("float")) == (0, None, 0.0)
+    assert copy.invoke("old") == 1
+    imported = wat_to_wasm('(module (import "e" "f" (func)) (export "f" (func 0)))')
+    with pytest.raises(SnapshotRefused, match="f is an import"):
+        freeze(imported, read(imported), opened(wasm), settled=["f"])
+
+
 def test_instances_of_a_snapshot_do_not_see_one_another(opened: Callable[[bytes], Instance]) -> None:
     wasm = wat_to_wasm("""(module (memory (export "memory") 1)
       (func (export "set") (i32.store (i32.const 5000) (i32.const 1)))
@@ -114,6 +138,46 @@ def test_a_module_without_sections_to_rewrite(opened: Callable[[bytes], Instance
     assert opened(snapshot).invoke("get") == 5
     bare = wat_to_wasm('(module (func (export "one") (result i32) (i32.const 1)))')
     assert opened(frozen(opened, bare)[0]).invoke("one") == 1
+
+
+def flags_of_data(wasm: bytes) -> list[int]:
+    """The kind of every data segment: 0 and 2 active, 1 passive."""
+    cursor, flags = Cursor(content(wasm, read(wasm), 11) or b"\0"), []
+    for _ in range(cursor.count("segments")):
+        flags.append(cursor.unsigned())
+        if flags[-1] == 2:
+            cursor.unsigned()
+        if flags[-1] != 1:
+            cursor.skip_constant()
+        cursor.take(cursor.unsigned(), "segment")
+    return flags
+
+
+SEGMENTS = "".join(f'(data (i32.const {at}) "x")' for at in range(0, 4000, 2))
+LOAD = '(func (export "load") (param i32) (result i32) (i32.load8_u (local.get 0)))'
+
+
+def test_segments_that_have_served_cost_later_instances_nothing(opened: Callable[[bytes], Instance]) -> None:
+    plain, _ = frozen(opened, wat_to_wasm(f"(module (memory 1) {SEGMENTS} {LOAD})"))
+    assert flags_of_data(plain) == [0]
+    # Where code names segments by number, the numbers stay; nothing that was active becomes passive.
+    naming = f"""(module (memory 1) {SEGMENTS} (data $p "yz") {LOAD}
+      (func (export "init") (memory.init 5 (i32.const 0) (i32.const 0) (i32.const 0))
+        (memory.init $p (i32.const 100) (i32.const 0) (i32.const 2)))
+      (func (export "more") (memory.init 5 (i32.const 0) (i32.const 0) (i32.const 1))))"""
+    snapshot, _ = frozen(opened, wat_to_wasm(naming))
+    assert flags_of_data(snapshot) == [0] * 2000 + [1, 0]
+    copy = opened(snapshot)
+    copy.invoke("init")
+    assert [copy.invoke("load", at) for at in (0, 1, 100, 101, 3998)] == [120, 0, 121, 122, 120]
+    with pytest.raises(Trap):  # a segment that has served is empty
+        copy.invoke("more")
+
+
+def test_passive_segments_need_no_memory(opened: Callable[[bytes], Instance]) -> None:
+    wasm = wat_to_wasm('(module (data $p "x") (func (export "drop") (data.drop $p)))')
+    snapshot, _ = frozen(opened, wasm)
+    opened(snapshot).invoke("drop")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -35,12 +36,21 @@ def test_a_snapshot_is_a_file_like_any_module(tmp_path, load):
     assert load("frozen", path).call() == b"200 1 1"
 
 
+def test_constructors_run_once_in_a_snapshot_without_a_level_below_start(tmp_path, load):
+    path = tmp_path / "frozen.wasm"
+    command = [sys.executable, "-m", "guesthouse.cli", "snapshot", str(guests.build("guests/faasm/zygote_start.c")),
+               "-o", str(path), "--grant", "faasm", "--json"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["after"] == "its zygote"
+    assert load("frozen", path).call() == b"1 10 1 function.wasm"
+
+
 def test_a_named_export_can_warm_a_guest_up(host):
     wasm = wat_to_wasm("""(module (memory (export "memory") 1) (global $warm (mut i32) (i32.const 0))
       (func (export "warm") (result i32) (global.set $warm (i32.const 5)) (i32.const 0))
       (func (export "cold") (result i32) (i32.const 3))
       (func (export "get") (result i32) (global.get $warm)))""")
-    frozen = snapshots.take(host, wasm, "w", initialiser="warm")
+    frozen = snapshots.take(host, wasm, "w", initialiser="warm").wasm
     assert "warm" not in read(frozen).exports
     assert host.load(frozen, name="w").invoke(entry="get").code == 5
     with pytest.raises(SnapshotRefused, match="cold returned 3"):

@@ -1,4 +1,4 @@
-"""The same module with more of it exported, or with a function that runs only once."""
+"""The same module with more of it exported, or with functions that run only once, or do nothing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from guesthouse.engine.binary import Cursor
 from guesthouse.engine.modules import ORDER, ModuleInfo
-from guesthouse.engine.segments import section, unsigned
+from guesthouse.engine.segments import constant, section, unsigned
 
-GLOBAL_SECTION, EXPORT_SECTION, CODE_SECTION = 6, 7, 10
+FUNCTION_SECTION, GLOBAL_SECTION, EXPORT_SECTION, CODE_SECTION = 3, 6, 7, 10
 _KINDS = {"function": 0, "table": 1, "memory": 2, "global": 3, "tag": 4}
 
 
@@ -88,3 +88,33 @@ def run_once(wasm: bytes, info: ModuleInfo, index: int) -> bytes:
     guarded = bytes(body.data[: body.position]) + guard + bytes(body.data[body.position :])
     new = unsigned(bodies) + code[start:before] + unsigned(len(guarded)) + guarded + code[cursor.position :]
     return assemble(wasm, info, {GLOBAL_SECTION: with_flag, CODE_SECTION: new})
+
+
+def idle(wasm: bytes, info: ModuleInfo, names: Iterable[str]) -> tuple[dict[int, bytes], dict[str, int]]:
+    """Make functions that do nothing and answer zeros, of the types of some exports.
+
+    Args:
+        wasm: the module.
+        info: what it declares.
+        names: exported functions that the module defines itself.
+
+    Returns:
+        The sections that change, and the new functions' indices by name.
+    """
+    functions, code = content(wasm, info, FUNCTION_SECTION), content(wasm, info, CODE_SECTION)
+    cursor = Cursor(functions)
+    types = [cursor.unsigned() for _ in range(cursor.count("functions"))]
+    bodies, indices = list[bytes](), dict[str, int]()
+    for name in names:
+        item = info.exports[name]
+        indices[name] = len(info.functions) + len(bodies)
+        types.append(types[item.index - info.imported("function")])
+        zeros = [constant(letter, bytes(8))[:-1] for letter in item.results]
+        body = b"\0" + b"".join(zeros) + b"\x0b"
+        bodies.append(unsigned(len(body)) + body)
+    cursor = Cursor(code)
+    count = cursor.unsigned() + len(bodies)
+    return {
+        FUNCTION_SECTION: unsigned(len(types)) + b"".join(map(unsigned, types)),
+        CODE_SECTION: unsigned(count) + code[cursor.position :] + b"".join(bodies),
+    }, indices

@@ -111,13 +111,18 @@ def settle_elements(body: bytes) -> tuple[list[bytes], set[int]]:
     return out, named
 
 
-def settle_data(body: bytes) -> list[bytes]:
-    """Turn active data segments into empty passive ones, which keeps the numbers of the others.
+def settle_data(body: bytes, wide: bool) -> list[bytes]:
+    """Empty active data segments, which keeps the numbers of the others.
+
+    They stay active: what is passive costs every instance a little, and Go's compiler makes tens of
+    thousands.
 
     Args:
         body: the content of a data section.
+        wide: whether memory 0 is a 64-bit one.
     """
     cursor, out = Cursor(body), []
+    empty = active_data(0, 0, b"", wide)
     for _ in range(cursor.count("data segments")):
         begin = cursor.position
         flags = cursor.unsigned()
@@ -126,7 +131,7 @@ def settle_data(body: bytes) -> list[bytes]:
         if flags != 1:
             cursor.skip_constant()
         cursor.take(cursor.unsigned(), "data segment")
-        out.append(body[begin : cursor.position] if flags == 1 else b"\x01\x00")
+        out.append(body[begin : cursor.position] if flags == 1 else empty)
     return out
 
 

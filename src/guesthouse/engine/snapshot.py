@@ -11,17 +11,19 @@ globals' values as initialisers, the tables' functions as element segments, and 
 instances begin where the frozen one stood, at the price of a plain start, and it is an ordinary module:
 it can be kept as a file and taken elsewhere.
 
+A custom section says what it was made from, and what whoever made it wants to know when it is loaded.
 What passive segments the initialisers dropped can not be seen from outside; they are there again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from guesthouse.engine.binary import Cursor, GlobalType
 from guesthouse.engine.core import Instance
-from guesthouse.engine.exporting import assemble, content, export, with_exports
+from guesthouse.engine.exporting import assemble, content, export, idle, with_exports
 from guesthouse.engine.items import function_address, global_value, memory_view, table_addresses
 from guesthouse.engine.modules import ModuleInfo
 from guesthouse.engine.segments import (
@@ -55,6 +57,10 @@ class SnapshotRefused(LoadError):
     def __init__(self, reason: str, *, guest: str | None = None) -> None:
         self.reason = reason
         super().__init__(f"it cannot be frozen: {reason}", guest=guest)
+
+
+class Unsafe(SnapshotRefused):
+    """A guest should not be frozen beyond its constructors; so far it can be."""
 
 
 def refusal(info: ModuleInfo) -> str | None:
@@ -94,7 +100,16 @@ def instrument(wasm: bytes, info: ModuleInfo) -> bytes:
     return with_exports(wasm, info, [(_label(kind, index), kind, index) for kind, index in added])
 
 
-def freeze(wasm: bytes, info: ModuleInfo, instance: Instance, without: Collection[str] = ()) -> bytes:
+def freeze(
+    wasm: bytes,
+    info: ModuleInfo,
+    instance: Instance,
+    without: Collection[str] = (),
+    *,
+    settled: Collection[str] = (),
+    renamed: Mapping[str, str] | None = None,
+    note: Mapping[str, Any] | None = None,
+) -> bytes:
     """Return a module whose instances begin as an instance stands now.
 
     Args:
@@ -102,11 +117,17 @@ def freeze(wasm: bytes, info: ModuleInfo, instance: Instance, without: Collectio
         info: what it declares.
         instance: an instance of the instrumented module; it is not running.
         without: exports that it is not to have: what has run and must not run again.
+        settled: exports that have run, and that must be there: they do nothing and answer 0.
+        renamed: exports that take the name, and the place, of others.
+        note: told by :func:`mark` when the module is read again; plain JSON.
 
     Raises:
         SnapshotRefused: a table or global holds what is not of this module.
     """
     reason = refusal(info)
+    foreign = [name for name in settled if info.exports[name].index < info.imported("function")]
+    if foreign:
+        reason = f"its export {foreign[0]} is an import"
     if reason is not None:
         raise SnapshotRefused(reason)
     functions = {function_address(instance, _label("function", i)): i for i in _named_functions(wasm, info)}
@@ -124,17 +145,21 @@ def freeze(wasm: bytes, info: ModuleInfo, instance: Instance, without: Collectio
         _TABLE: _table_section(wasm, info, [len(table) for table in tables]),
         _MEMORY: _memory_section(wasm, info, sizes),
         _GLOBAL: _global_section(wasm, info, instance, functions),
-        _EXPORT: _export_section(info, without),
         _START: None,
         _ELEMENT: _element_section(wasm, info, tables),
     }
-    old = settle_data(content(wasm, info, _DATA)) if info.data_count else []
+    # Code can only name data segments where they are counted before it.
+    named = any(each.id == _DATA_COUNT for each in info.sections) and info.data_count
+    wide = bool(info.memories) and info.memories[0].is64
+    old = settle_data(content(wasm, info, _DATA), wide) if named else []
     new[_DATA] = vector(old + images) if old or images else None
     if any(each.id == _DATA_COUNT for each in info.sections):
         new[_DATA_COUNT] = unsigned(len(old) + len(images))
-    mark = json.dumps({"of": info.sha256}).encode()
+    changed, indices = idle(wasm, info, settled) if settled else ({}, {})
+    new |= {**changed, _EXPORT: _export_section(info, without, indices, renamed or {})}
+    text = json.dumps({**(note or {}), "of": info.sha256}).encode()
     name = MARK.encode()
-    return assemble(wasm, info, new) + section(0, unsigned(len(name)) + name + mark)
+    return assemble(wasm, info, new) + section(0, unsigned(len(name)) + name + text)
 
 
 def is_snapshot(info: ModuleInfo) -> bool:
@@ -142,13 +167,35 @@ def is_snapshot(info: ModuleInfo) -> bool:
     return MARK in info.custom
 
 
+def mark(info: ModuleInfo) -> Mapping[str, Any]:
+    """Return what a frozen module tells of itself: ``of``, the original's digest, and the note of its maker.
+
+    Anybody can write such a section, and nothing may be trusted for it; empty where it cannot be read.
+    """
+    for start, size in info.custom.get(MARK, ()):
+        try:
+            found = json.loads(bytes(info.data[start : start + size]))
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
 def _label(kind: str, index: int) -> str:
     return f"{MARK}:{kind}:{index}"
 
 
-def _export_section(info: ModuleInfo, without: Collection[str]) -> bytes:
-    kept = [item for item in info.exports.values() if item.name not in without]
-    return vector([export(item.name, item.kind, item.index) for item in kept]) if info.exports else b""
+def _export_section(
+    info: ModuleInfo, without: Collection[str], replaced: Mapping[str, int], renamed: Mapping[str, str]
+) -> bytes:
+    gone = {*without, *renamed.values()}
+    kept = [item for item in info.exports.values() if item.name not in gone]
+    items = [
+        export(renamed.get(item.name, item.name), item.kind, replaced.get(item.name, item.index))
+        for item in kept
+    ]
+    return vector(items) if info.exports else b""
 
 
 def _named_functions(wasm: bytes, info: ModuleInfo) -> set[int]:

@@ -6,12 +6,12 @@ import functools
 import importlib
 from typing import TYPE_CHECKING
 
-from guesthouse.interfaces.contract import Command, GuestSide, Interface, LoadedGuest
+from guesthouse.interfaces.contract import Beginning, Command, GuestSide, Interface, LoadedGuest
 
 if TYPE_CHECKING:
     from guesthouse.engine.modules import ModuleInfo
 
-__all__ = ["Command", "GuestSide", "Interface", "LoadedGuest", "available", "notes"]
+__all__ = ["Beginning", "Command", "GuestSide", "Interface", "LoadedGuest", "available", "notes"]
 
 #: In the order in which they are asked whether a module is theirs; WASI takes what nobody else claims.
 NAMES = ("pulp", "ark", "faasm", "grafos", "wasix", "wasi")

@@ -18,6 +18,11 @@ from guesthouse.errors import NotFound
 from guesthouse.limits import Limits
 from guesthouse.registry import Links
 
+#: Exports that run before a guest's first call.
+INITIALIZE, CONSTRUCTORS = "_initialize", "__wasm_call_ctors"
+#: Guests that were made to be frozen by Wizer export this; it runs their constructors itself.
+WIZER = "wizer.initialize"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
@@ -42,6 +47,23 @@ class Command:
     stdout: int | Callable[[bytes], object] | None = None
     stderr: int | Callable[[bytes], object] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """How far a guest was brought before it is frozen.
+
+    Attributes:
+        after: what ran last, in words.
+        without: exports that have run and must not run again; a snapshot has none of them.
+        settled: exports that have run and have to be there: in a snapshot they do nothing and answer 0.
+        note: what the interface wants to know when the snapshot is loaded; plain JSON.
+    """
+
+    after: str = "it was instantiated"
+    without: Collection[str] = ()
+    settled: Collection[str] = ()
+    note: Mapping[str, Any] = field(default_factory=dict)
 
 
 class LoadedGuest(Protocol):
@@ -185,20 +207,26 @@ class GuestSide:
         """
         raise NotImplementedError(f"{type(self).__name__} runs no guests")
 
-    def initialise(self, instance: Instance) -> Collection[str]:
+    def initialise(self, instance: Instance, *, fully: bool, further: str | None) -> Beginning:
         """Run what a guest runs once, before its first call: what a snapshot freezes; only for the owner.
 
-        Returns:
-            Exports that have run and must not run again; a snapshot is made without them.
+        Args:
+            instance: a started instance.
+            fully: go as far as the interface can; otherwise no further than constructors.
+            further: an export that will be run afterwards.
 
         Raises:
+            Unsafe: with `fully`: it should not be brought beyond its constructors.
             CallError: it failed.
             LoadError: guests of this interface have nothing that could be frozen.
         """
-        if not instance.exports("_initialize"):
-            return ()
-        instance.invoke("_initialize")
-        return ("_initialize",)
+        # A program's constructors are left to `_start`, unless something is to run before that.
+        early = further is not None and further != WIZER and CONSTRUCTORS in self.guest.info.exports
+        for name in (INITIALIZE, *((CONSTRUCTORS,) if early else ())):
+            if instance.exports(name):
+                instance.invoke(name)
+                return Beginning(after="its constructors", without=(name,))
+        return Beginning()
 
     def holdings(self, instance: Instance) -> Mapping[str, int]:
         """Count what an instance holds outside of its own memory, by kind; a snapshot cannot keep those."""
@@ -236,9 +264,15 @@ class Interface(Protocol):
         functions: the rows of its table.
         options: names of the options of ``host.load`` that it takes, for :attr:`LoadedGuest.options`.
 
-    An interface may also have a method ``reshape(info: ModuleInfo) -> ModuleInfo``: what it makes of the
-    modules that it owns before they are compiled; and ``unmarked = True``: its guests may show no sign of it,
-    and a module that shows none is its own where it is granted nothing but its capabilities (and WASI's).
+    An interface may also have
+
+    - ``reshape(info: ModuleInfo) -> ModuleInfo``: what it makes of the modules that it owns before they are
+      compiled;
+    - ``unmarked = True``: its guests may show no sign of it, and a module that shows none is its own where it
+      is granted nothing but its capabilities (and WASI's);
+    - ``isolate(links: Links) -> None``: takes out of the links of a guest that is initialised to be frozen
+      what must not happen then;
+    - ``initialiser: str``: the export that :meth:`GuestSide.initialise` runs beyond the constructors.
     """
 
     name: str

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from guesthouse import snapshots
 from guesthouse.cli import options, output
 from guesthouse.engine import wat_to_wasm
-from guesthouse.errors import LoadError
+from guesthouse.errors import LoadError, ManifestError
 from guesthouse.host import Host
+from guesthouse.interfaces.pulp.loading import read_module
+from guesthouse.interfaces.pulp.manifest import CellManifest
+from guesthouse.interfaces.pulp.spec import CellSpec
 from guesthouse.limits import format_size
 
 
@@ -22,6 +28,9 @@ def command(
     out: Annotated[Path, Parameter(name=["--output", "-o"], help="Where to write the new module.")],
     grant: options.Grants = (),
     init: Annotated[str | None, Parameter(help="Export to run on top of the usual ones.")] = None,
+    config: Annotated[Path | None, Parameter(help="TOML file with the configuration that it sees.")] = None,
+    dir: Annotated[Sequence[str], options.repeatable("Let the guest use HOST:GUEST[:ro]")] = (),
+    env: Annotated[Sequence[str], options.repeatable("Set NAME=VALUE in the guest's environment")] = (),
     interface: Annotated[
         str | None, Parameter(help="Interface to run it as, where that cannot be told.")
     ] = None,
@@ -29,23 +38,64 @@ def command(
     memory: options.Memory = None,
     json: options.Json = False,
 ) -> int:
-    """Run a module's constructors (and zygote), and write a module whose instances begin after them.
+    """Initialise a module once (constructors, zygote, pulp_init); write the module that begins after that.
 
     Args:
-        module: The .wasm or .wat file.
+        module: The .wasm or .wat file, or the pulp.cell.toml of a cell.
     """
-    try:
-        data = module.read_bytes()
-    except OSError as error:
-        raise LoadError(f"cannot read {module}: {error.strerror}") from None
-    wasm = wat_to_wasm(data.decode()) if module.suffix == ".wat" else data
+    source, options_ = _read(module)
+    if config is not None:
+        options_["config"] = _config(config)
+    directories, environment = options.directories(dir), options.environment(env)
+    if directories:
+        options_ |= {"dirs": directories}
+        grant = [*grant, "wasi.files"]
+    if environment:
+        options_ |= {"env": environment}
     with Host(limits=options.limits(wall, memory, None)) as host:
-        frozen = snapshots.take(host, wasm, module.stem, initialiser=init, grant=grant, interface=interface)
+        taken = snapshots.take(
+            host, source, module.stem, initialiser=init, grant=[*grant, *options_.pop("grant", ())],
+            interface=interface, **options_,
+        )  # fmt: skip
     temporary = out.with_name(out.name + ".part")
-    temporary.write_bytes(frozen)
+    temporary.write_bytes(taken.wasm)
     temporary.replace(out)
     if json:
-        output.print_json({"file": str(out), "size": len(frozen), "of": str(module)})
+        output.print_json({"file": str(out), "size": len(taken.wasm), "of": str(module), "after": taken.after,
+                           "short_of": taken.short_of, "fixed": list(taken.fixed)})  # fmt: skip
     else:
-        print(f"{out}: {format_size(len(frozen))}, begins where {module.name} is initialised")
+        _tell(out, taken)
     return 0
+
+
+def _tell(out: Path, taken: snapshots.Snapshot) -> None:
+    print(f"{out}: {format_size(len(taken.wasm))}, begins after {taken.after}")
+    if taken.short_of is not None:
+        print(f"not further, because {taken.short_of}")
+    if taken.fixed:
+        print(f"the same in every instance: {', '.join(taken.fixed)}")
+
+
+def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Return a module, and what a manifest says about it.
+
+    Raises:
+        LoadError: it cannot be read.
+        ManifestError: the manifest is malformed.
+    """
+    try:
+        if path.suffix == ".toml":
+            cell = CellManifest.load(path)
+            spec = replace(CellSpec.of(cell), wasm_sha256=cell.wasm_sha256)
+            return read_module(spec), {"grant": cell.capabilities, "config": cell.config}
+        data = path.read_bytes()
+    except OSError as error:
+        raise LoadError(f"cannot read {error.filename}: {error.strerror}") from None
+    return wat_to_wasm(data.decode()) if path.suffix == ".wat" else data, {}
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"cannot be read: {error}", file=str(path)) from None

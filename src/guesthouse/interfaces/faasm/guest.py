@@ -9,7 +9,14 @@ from guesthouse.calls import Call, Outcome
 from guesthouse.engine import Exit, Instance
 from guesthouse.engine.tables import invoke_at, signature_at
 from guesthouse.errors import CallError, NotFound, Trap
-from guesthouse.interfaces.contract import Command, GuestSide, LoadedGuest
+from guesthouse.interfaces.contract import (
+    CONSTRUCTORS,
+    INITIALIZE,
+    Beginning,
+    Command,
+    GuestSide,
+    LoadedGuest,
+)
 from guesthouse.interfaces.faasm import files, linking, state
 from guesthouse.interfaces.faasm.imports import IMPORTS
 from guesthouse.interfaces.faasm.libraries import Rows
@@ -25,7 +32,7 @@ from guesthouse.interfaces.wasi.imports import IMPORTS as WASI
 ZYGOTE = "_faasm_zygote"
 
 _START = "_start"
-_CONSTRUCTORS, _INITIALIZE, _DESTRUCTORS = "__wasm_call_ctors", "_initialize", "__wasm_call_dtors"
+_DESTRUCTORS = "__wasm_call_dtors"
 #: The level below ``_start``, which runs no constructors.
 _MAIN_VOID, _MAIN_ARGS = "__main_void", "__main_argc_argv"
 MAINS = (_MAIN_VOID, _MAIN_ARGS)
@@ -50,7 +57,7 @@ class FaasmSide(GuestSide):
         self._zygote = ZYGOTE in exports
         self._start = _START in exports
         self._main = next((name for name in MAINS if name in exports), None)
-        self._initializer = next((name for name in (_INITIALIZE, _CONSTRUCTORS) if name in exports), None)
+        self._initializer = next((name for name in (INITIALIZE, CONSTRUCTORS) if name in exports), None)
         self._destructors = _DESTRUCTORS in exports
         self._prints = self.settings.capture_stdout
         self._files = files.FileView(guest) if files.CAPABILITY in guest.granted else None
@@ -180,21 +187,21 @@ class FaasmSide(GuestSide):
             instance.invoke(_DESTRUCTORS)  # flushes what the C library has buffered
         return code
 
-    def initialise(self, instance: Instance) -> Collection[str]:
+    def initialise(self, instance: Instance, *, fully: bool, further: str | None) -> Beginning:
         """Run constructors and zygote: the state that a snapshot freezes.
 
-        Returns:
-            What must not run again: ``_start``, too, where there is a level of ``main`` below it, since
-            it would run the constructors a second time (spec 3.2).
+        ``_start`` must not run again, too, where there is a level of ``main`` below it, since it would run
+        the constructors a second time (spec 3.2).
 
         Raises:
             CallError: the zygote returned something other than 0.
         """
         if self._start and self._main is None and not self._zygote:
-            return ()  # the constructors are left to `_start`
+            return super().initialise(instance, fully=fully, further=further)
         self._initialise(instance)
         run = {name for name in (self._initializer, ZYGOTE) if name is not None}
-        return run if self._main is None else run | {_START}
+        after = "its zygote" if self._zygote else "its constructors"
+        return Beginning(after=after, without=run if self._main is None else run | {_START})
 
     def holdings(self, instance: Instance) -> Mapping[str, int]:
         """Count the state values that are mapped into the instance, and its libraries."""

@@ -20,6 +20,7 @@ from guesthouse.interfaces.pulp.errors import (
     NoPostReturn,
     NotAProvider,
 )
+from guesthouse.interfaces.pulp.freezing import OtherConfiguration, digest
 from guesthouse.interfaces.pulp.structs import HEADER
 
 if TYPE_CHECKING:
@@ -147,8 +148,16 @@ class Body:
         return result - (1 << 32) if result >> 31 == 1 else result
 
     def init(self, config: bytes) -> None:
-        """Run ``pulp_init``; raises `CellFailed` when it returns a code, `CallError` when it traps."""
+        """Run ``pulp_init``; raises `CellFailed` when it returns a code, `CallError` when it traps.
+
+        A cell that was frozen after it has it behind itself, with the same configuration or not at all.
+        """
         self._fits(config)
+        frozen_with = self._loaded.frozen_with
+        if frozen_with is not None:
+            if frozen_with != digest(config):
+                raise OtherConfiguration(self._name)
+            return
         code = self._hand("pulp_init", config) if config else self.invoke("pulp_init", 0, 0)
         if code:
             raise CellFailed(self._name, "pulp_init", code, self._detail("pulp_init_error"))

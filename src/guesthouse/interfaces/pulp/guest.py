@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from guesthouse.calls import Call, Outcome
 from guesthouse.errors import CallRefused, LoadError, NotFound
-from guesthouse.interfaces.contract import GuestSide, LoadedGuest
+from guesthouse.interfaces.contract import Beginning, GuestSide, LoadedGuest
+from guesthouse.interfaces.pulp import freezing
 from guesthouse.interfaces.pulp.errors import CellFailed
 from guesthouse.interfaces.pulp.imports import IMPORTS
 from guesthouse.interfaces.pulp.loading import REQUIRED_EXPORTS, check_exports
@@ -23,7 +24,7 @@ from guesthouse.interfaces.pulp.structs import Envelope
 from guesthouse.interfaces.pulp.turns import current_chain
 
 if TYPE_CHECKING:
-    from guesthouse.engine import ModuleInfo
+    from guesthouse.engine import Instance, ModuleInfo
     from guesthouse.interfaces.pulp.cell import Cell
     from guesthouse.interfaces.pulp.resident import Residence, Resident
 
@@ -56,6 +57,16 @@ class PulpSide(GuestSide):
         residence: Residence = self.guest.service("pulp")
         self._residence = residence
         self._resident = residence.move_in(self.guest)
+
+    def initialise(self, instance: Instance, *, fully: bool, further: str | None) -> Beginning:
+        """Run the cell's start, and ``pulp_init`` where that is safe; see :mod:`.freezing`.
+
+        Raises:
+            Unsafe: it is not.
+            CallError: the start failed.
+        """
+        guest = self.guest
+        return freezing.initialise(instance, guest.name, guest.config, fully=fully and further is None)
 
     def serve(self, call: Call) -> Outcome:
         """Run one call in the resident instance.
@@ -115,6 +126,8 @@ class PulpInterface:
     name = "pulp"
     functions = IMPORTS
     options = ("restart",)
+    initialiser = freezing.INIT
+    isolate = staticmethod(freezing.isolate)
 
     def owns(self, info: ModuleInfo) -> bool:
         """A cell is told by its lifecycle exports."""

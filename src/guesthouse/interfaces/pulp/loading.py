@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from guesthouse.engine import signature
 from guesthouse.engine.modules import FunctionType
 from guesthouse.errors import LoadError, UnknownCapability
 from guesthouse.interfaces.pulp.errors import BadExports, UnknownCellCapability, prefixed
+from guesthouse.interfaces.pulp.freezing import frozen_with
 from guesthouse.interfaces.pulp.modules import Lease
 from guesthouse.interfaces.pulp.printing import Printer
 from guesthouse.interfaces.pulp.providers import selected
@@ -52,6 +54,11 @@ class LoadedCell:
     def open(self) -> Instance:
         """Open an instance under the spec's limits; nothing of it has run."""
         return self.template.open(memory_limit=self.spec.memory)
+
+    @cached_property
+    def frozen_with(self) -> str | None:
+        """Digest of the configuration that the module has seen already; ``None`` for most modules."""
+        return frozen_with(self.template.module.info)
 
     def bind(self, instance: Instance, call: Any) -> None:
         """Attach what the neighbouring interfaces keep for an instance."""

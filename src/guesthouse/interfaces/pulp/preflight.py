@@ -14,6 +14,8 @@ from typing import Any
 from guesthouse.engine import Constant, read, signature
 from guesthouse.engine.modules import ModuleInfo
 from guesthouse.errors import LoadError, ManifestError
+from guesthouse.interfaces.pulp.codec import encode
+from guesthouse.interfaces.pulp.freezing import OtherConfiguration, digest, frozen_with
 from guesthouse.interfaces.pulp.loading import check_exports, declared, read_module
 from guesthouse.interfaces.pulp.manifest import ApplicationManifest, CellManifest, HostManifest, boot_order
 from guesthouse.interfaces.pulp.providers import selected
@@ -103,6 +105,9 @@ def examine(spec: CellSpec, registry: Registry, beside: Registry) -> Report:
         check_exports(spec.label, info)
     except LoadError as error:
         report.problems.append(error.message)
+    seen = frozen_with(info)
+    if seen is not None and seen != digest(encode(spec.config) if spec.config else b""):
+        report.problems.append(OtherConfiguration(spec.label).message)
     together = Registry().include(registry).include(beside, absent=True)
     own = frozenset(capability.name for capability in beside)
     needs = together.explain(info, granted | own, prefer="pulp")

@@ -1,0 +1,3 @@
+module goprepared
+
+go 1.24
