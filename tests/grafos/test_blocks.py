@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import guesthouse
 from guesthouse.errors import ResourceError
 from guesthouse.resources.blocks.pool import Blocks
 from guesthouse.resources.leases.clock import VirtualClock
 from guesthouse.resources.leases.status import LeaseError
+from guesthouse.testing import guests
 
 BLOCK = bytes(range(256)) * 2
 
@@ -184,8 +187,6 @@ def test_a_real_block_device(tmp_path: Path, clock: VirtualClock, loop_device: s
 
 
 def test_a_block_is_read_whole_while_others_write_it(clock: VirtualClock) -> None:
-    import threading
-
     blocks = Blocks(clock, blocks=64)
     lease = blocks.leases.grant("t", 8, 60)
     stop = threading.Event()
@@ -203,3 +204,50 @@ def test_a_block_is_read_whole_while_others_write_it(clock: VirtualClock) -> Non
         thread.join()
     assert torn == 0
     blocks.close()
+
+
+def test_a_device_that_grows_under_its_users_loses_no_write(tmp_path: Path) -> None:
+    """Writes go on without Python's lock while the device moves to a larger extent."""
+    loop = """(module
+      (import "fabricbios_fbbu_v0" "fbbu_hello" (func $hello (result i32)))
+      (import "fabricbios_fbbu_v0" "fbbu_read_block" (func $read (param i64 i32) (result i32)))
+      (import "fabricbios_fbbu_v0" "fbbu_write_block" (func $write (param i64 i32) (result i32)))
+      (memory (export "memory") 1)
+      (func (export "begin") (result i32) (call $hello))
+      (func (export "use") (param $n i32) (result i32) (local $lost i32)
+        (loop $more
+          (i32.store (i32.const 1024) (local.get $n))
+          (local.set $lost (i32.or (local.get $lost)
+            (call $write (i64.extend_i32_u (i32.and (local.get $n) (i32.const 15))) (i32.const 1024))))
+          (local.set $lost (i32.or (local.get $lost)
+            (call $read (i64.extend_i32_u (i32.and (local.get $n) (i32.const 15))) (i32.const 2048))))
+          (if (i32.ne (i32.load (i32.const 2048)) (local.get $n)) (then (local.set $lost (i32.const 1))))
+          (br_if $more (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (local.get $lost)))"""
+    with guesthouse.Host(fabric={"directory": tmp_path, "blocks": 1 << 13}) as host:
+        guest = host.load(guests.wat(loop), name="loop", grant=["grafos"])
+        blocks: Blocks = host.service("fabric").blocks
+        instance = guest.open(None)
+        instance.start()
+        assert instance.invoke("begin") == 0
+        for lba in range(0, 1 << 13, 8):  # so that moving it takes a while
+            blocks.write_device("default", lba, BLOCK)
+        stop = threading.Event()
+        answers: list[int] = []
+
+        def use() -> None:
+            while not stop.is_set():
+                answers.append(instance.invoke("use", 100))
+
+        thread = threading.Thread(target=use)
+        thread.start()
+        try:
+            for size in range(1 << 13, 1 << 15, 1 << 11):
+                blocks.leases.set_quota("default", size)
+                blocks.volume("default")
+        finally:
+            stop.set()
+            thread.join()
+        guest.dismiss(instance, None)
+        assert answers
+        assert not any(answers)

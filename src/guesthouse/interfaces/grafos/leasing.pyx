@@ -1,16 +1,13 @@
 # cython: language_level=3
-"""Hello, and allocating, renewing, freeing and querying leases on memory and blocks (spec fabric.md 4 and 5).
-
-The checks and results are native; the lease engine itself is called with the GIL.
-"""
+"""Hello, and allocating, renewing, freeing and querying leases on memory and blocks (spec fabric.md 4 and 5)."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
 from guesthouse.engine.core cimport OK, Record, span, val_t
-from guesthouse.interfaces.grafos.side cimport Side, side, side_t
-from guesthouse.resources.leases.accounts cimport Lease
+from guesthouse.interfaces.grafos.side cimport Side, holding_t, side, side_t
 from guesthouse.resources.leases.engine cimport LeaseEngine
+from guesthouse.resources.leases.rules cimport free_lease, grant_lease, overgrown, query_lease, renew_lease, sight_t
 from guesthouse.resources.leases.table cimport INTERNAL, INVALID_ARGUMENT
 from guesthouse.observe import log
 from guesthouse.resources.leases.status import LeaseError
@@ -31,52 +28,79 @@ cdef enum:
     BLOCK_SIZE = 512
 
 
-cdef void write_info(uint8_t* out, Lease lease, Kind kind) noexcept:
+cdef void write_info(uint8_t* out, sight_t* lease, Kind kind) noexcept nogil:
     """Fill the guest's struct of one lease (spec fabric.md 3)."""
-    cdef uint64_t expires = lease.row.expires
-    cdef uint64_t ident = lease.row.id
-    cdef uint64_t capacity = lease.row.capacity
     cdef uint32_t block_size = BLOCK_SIZE
-    cdef uint8_t status = lease.status
     memset(out, 0, INFO)
-    memcpy(out, &ident, 8)
-    memcpy(out + 8, &capacity, 8)
-    memcpy(out + 16, &expires, 8)
+    memcpy(out, &lease.id, 8)
+    memcpy(out + 8, &lease.capacity, 8)
+    memcpy(out + 16, &lease.expires, 8)
     if kind == BLOCKS:
         memcpy(out + 24, &block_size, 4)
-    out[24 if kind == MEMORY else 28] = status
+    out[24 if kind == MEMORY else 28] = <uint8_t>lease.status
 
 
-cdef int64_t perform(side_t* state, Kind kind, Operation operation, uint64_t first, uint64_t second,
-                     uint8_t* out) noexcept with gil:
-    """Do one operation of the lease engine: a status."""
+cdef int greet(side_t* state, Kind kind) noexcept with gil:
+    """Say hello: open the window, or the device."""
     cdef Side own = <Side>state.owner
-    cdef LeaseEngine leases = own.memory.leases if kind == MEMORY else own.blocks.leases
-    cdef uint64_t expires
+    cdef LeaseEngine leases = leases_of(own, kind)
     try:
-        if operation == ALLOC:
-            write_info(out, leases.grant(own.tenant, first, second), kind)
-        elif operation == RENEW:
-            expires = leases.renew(own.tenant, first, second)
-            if out != NULL:
-                memcpy(out, &expires, 8)
-        elif operation == FREE:
-            leases.free(own.tenant, first)
-        elif operation == QUERY:
-            write_info(out, leases.query(own.tenant, first), kind)
+        own.fabric.greet("fbmu" if kind == MEMORY else "fbbu")
+        leases.ready(own.tenant)
+        if kind == MEMORY:
+            own.open_window()
         else:
-            own.fabric.greet("fbmu" if kind == MEMORY else "fbbu")
-            leases.ready(own.tenant)
-            if kind == MEMORY:
-                own.open_window()
-            else:
-                own.open_volume()
+            own.open_volume()
     except LeaseError as error:
         return error.code
     except Exception as error:      # a fault of a backend is the guest's -11, not its end
         log.warning("fabric_fault", resource=leases.kind, error=repr(error))
         return INTERNAL
     return 0
+
+
+cdef int report(side_t* state, Kind kind) noexcept with gil:
+    """Tell the log why a backend failed."""
+    cdef LeaseEngine leases = leases_of(<Side>state.owner, kind)
+    log.warning("fabric_fault", resource=leases.kind, error=leases.trouble())
+    return INTERNAL
+
+
+cdef int tidy(side_t* state, Kind kind) noexcept with gil:
+    leases_of(<Side>state.owner, kind).tidy()
+    return 0
+
+
+cdef LeaseEngine leases_of(Side own, Kind kind):
+    return own.memory.leases if kind == MEMORY else own.blocks.leases
+
+
+cdef int perform(side_t* state, Kind kind, Operation operation, uint64_t first, uint64_t second,
+                 uint8_t* out) noexcept nogil:
+    """Do one operation: a status."""
+    cdef holding_t* own = &state.memory if kind == MEMORY else &state.blocks
+    cdef sight_t lease
+    cdef uint64_t expires
+    cdef int status
+    if operation == HELLO:
+        return greet(state, kind)
+    if operation == ALLOC:
+        status = grant_lease(own.engine, own.account, first, second, &lease)
+        if status == 0:
+            write_info(out, &lease, kind)
+            if overgrown(own.engine):
+                tidy(state, kind)
+    elif operation == RENEW:
+        status = renew_lease(own.engine, own.account, first, second, &expires)
+        if status == 0 and out != NULL:
+            memcpy(out, &expires, 8)
+    elif operation == FREE:
+        status = free_lease(own.engine, own.account, first)
+    else:
+        status = query_lease(own.engine, own.account, first, &lease)
+        if status == 0:
+            write_info(out, &lease, kind)
+    return report(state, kind) if status == INTERNAL else status
 
 
 cdef inline int run(Record* record, val_t* args, void* env, Operation operation, uint64_t second, int pointer,

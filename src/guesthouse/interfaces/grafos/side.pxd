@@ -2,13 +2,18 @@
 """What one instance knows of the fabric, for native host functions."""
 
 from cpython.ref cimport PyObject
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-
 from guesthouse.engine.core cimport Attachment, Record
 from guesthouse.resources.blocks.device cimport device_t, volume_t
 from guesthouse.resources.leases.clock cimport lease_clock_t
-from guesthouse.resources.leases.table cimport lease_cache_t
+from guesthouse.resources.leases.rules cimport engine_t
+from guesthouse.resources.leases.table cimport account_t, lease_cache_t
 from guesthouse.resources.memory.arena cimport arena_t, window_t
+
+# The tenant's leases of one kind.
+ctypedef struct holding_t:
+    engine_t* engine
+    account_t* account
+    lease_cache_t cache
 
 ctypedef struct side_t:
     lease_clock_t* clock
@@ -16,10 +21,8 @@ ctypedef struct side_t:
     device_t* device
     window_t* window            # NULL before fbmu_hello
     volume_t* volume            # NULL before fbbu_hello
-    uint32_t memory_tenant
-    uint32_t block_tenant
-    lease_cache_t memory_leases
-    lease_cache_t block_leases
+    holding_t memory
+    holding_t blocks
     PyObject* owner             # the Side, borrowed
 
 cdef side_t* side(Record* record) noexcept nogil

@@ -32,8 +32,9 @@ cdef class Side(Attachment):
         self.state.clock = clock.clock
         self.state.arena = &memory.arena
         self.state.device = &blocks.pool.device
-        self.state.memory_tenant = memory.leases.tenant(tenant).number
-        self.state.block_tenant = blocks.leases.tenant(tenant).number
+        self.state.memory.engine, self.state.blocks.engine = &memory.leases.engine, &blocks.leases.engine
+        self.state.memory.account = &memory.leases.account_of(tenant).account
+        self.state.blocks.account = &blocks.leases.account_of(tenant).account
         self.state.owner = <PyObject*>self
         self.pointer = &self.state
 

@@ -71,7 +71,7 @@ cdef int fbmu_read_lease(Record* record, val_t* args, void* env) noexcept nogil:
     if guest == NULL and (length != 0 or args[2].u32 > memory_size(record)):
         return answer(args, INVALID_ARGUMENT)
     record.bytes_out += length
-    return answer(args, arena_read(own.arena, &own.memory_leases, own.memory_tenant, args[0].u64, args[1].u64,
+    return answer(args, arena_read(own.arena, &own.memory.cache, own.memory.account.number, args[0].u64, args[1].u64,
                                    guest, length))
 
 
@@ -82,7 +82,7 @@ cdef int fbmu_write_lease(Record* record, val_t* args, void* env) noexcept nogil
     if guest == NULL and (length != 0 or args[2].u32 > memory_size(record)):
         return answer(args, INVALID_ARGUMENT)
     record.bytes_in += length
-    return answer(args, arena_write(own.arena, &own.memory_leases, own.memory_tenant, args[0].u64, args[1].u64,
+    return answer(args, arena_write(own.arena, &own.memory.cache, own.memory.account.number, args[0].u64, args[1].u64,
                                     guest, length))
 
 
@@ -119,7 +119,7 @@ cdef inline int block_lease_access(Record* record, val_t* args, bint writing) no
     cdef uint8_t* guest = span(record, args[2].u32, BLOCK)
     if guest == NULL:
         return answer(args, INVALID_ARGUMENT)
-    return answer(args, lease_transfer(own.device, &own.block_leases, own.block_tenant, args[0].u64, args[1].u64,
+    return answer(args, lease_transfer(own.device, &own.blocks.cache, own.blocks.account.number, args[0].u64, args[1].u64,
                                        guest, writing))
 
 

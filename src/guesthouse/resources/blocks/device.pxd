@@ -30,6 +30,7 @@ ctypedef struct device_t:
 
 # A tenant's persistent device: a run of blocks of the pool.
 ctypedef struct volume_t:
+    pthread_rwlock_t lock               # read: transfers; write: it moves, or changes its size
     uint64_t start                      # byte position in the pool
     uint64_t blocks
 
@@ -38,6 +39,10 @@ cdef int lease_transfer(device_t* device, lease_cache_t* cache, uint32_t tenant,
                         uint8_t* buffer, bint writing) noexcept nogil
 cdef int volume_transfer(device_t* device, volume_t* volume, uint64_t lba, uint8_t* buffer,
                          bint writing) noexcept nogil
+
+cdef void volume_init(volume_t* volume) noexcept nogil
+cdef void volume_freeze(volume_t* volume) noexcept nogil       # waits for transfers, and lets no other begin
+cdef void volume_thaw(volume_t* volume) noexcept nogil
 
 cdef int device_init(device_t* device, int fd, bint direct, int sync, uint64_t units) except -1
 cdef void device_drop(device_t* device) noexcept

@@ -135,6 +135,21 @@ cdef int lease_transfer(device_t* device, lease_cache_t* cache, uint32_t tenant,
 
 cdef int volume_transfer(device_t* device, volume_t* volume, uint64_t lba, uint8_t* buffer,
                          bint writing) noexcept nogil:
-    if lba >= volume.blocks:
-        return CAPACITY_EXCEEDED
-    return transfer(device, volume.start + lba * BLOCK, buffer, writing)
+    cdef int status = CAPACITY_EXCEEDED
+    pthread_rwlock_rdlock(&volume.lock)
+    if lba < volume.blocks:
+        status = transfer(device, volume.start + lba * BLOCK, buffer, writing)
+    pthread_rwlock_unlock(&volume.lock)
+    return status
+
+
+cdef void volume_init(volume_t* volume) noexcept nogil:
+    pthread_rwlock_init(&volume.lock, NULL)
+
+
+cdef void volume_freeze(volume_t* volume) noexcept nogil:
+    pthread_rwlock_wrlock(&volume.lock)
+
+
+cdef void volume_thaw(volume_t* volume) noexcept nogil:
+    pthread_rwlock_unlock(&volume.lock)

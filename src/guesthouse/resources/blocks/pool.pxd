@@ -3,15 +3,14 @@
 
 from guesthouse.resources.blocks.device cimport device_t, volume_t
 from guesthouse.resources.leases.engine cimport LeaseEngine
-from guesthouse.resources.leases.extents cimport Extents
 
 cdef class BlockPool:
     cdef device_t device
     cdef readonly int fd            # transfers; direct where asked for
     cdef readonly int plain         # scrubbing and checking, through the page cache
     cdef readonly object size       # units
+    cdef readonly object grain      # blocks in one
     cdef readonly bint is_device
-    cdef Extents extents
 
 cdef class Volume:
     cdef volume_t view
@@ -22,3 +21,4 @@ cdef class Blocks:
     cdef dict volumes
     cdef object lock
     cdef object flusher
+    cdef resize(self, Volume volume, str key, blocks)

@@ -14,10 +14,10 @@ import threading
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from guesthouse.resources.blocks.device cimport (
-    BLOCK, SYNC_EACH, SYNC_INTERVAL, SYNC_NONE, UNIT, device_drop, device_init, lease_transfer, volume_transfer,
+    BLOCK, SYNC_EACH, SYNC_INTERVAL, SYNC_NONE, UNIT, device_drop, device_init, lease_transfer,
+    volume_freeze, volume_init, volume_thaw, volume_transfer,
 )
 from guesthouse.resources.leases.engine cimport LeaseEngine
-from guesthouse.resources.leases.extents cimport Extents
 from guesthouse.errors import ResourceError
 from guesthouse.resources.leases.journal import Journal
 from guesthouse.resources.leases.status import CAPACITY_EXCEEDED, LeaseError
@@ -76,8 +76,7 @@ cdef class BlockPool:
             raise ResourceError(f"{path} is in use by another process", resource="blocks") from None
         except OSError as error:
             raise ResourceError(f"cannot use {path} for blocks: {error}", resource="blocks") from error
-        self.size = length // UNIT
-        self.extents = Extents(self.size)
+        self.size, self.grain = length // UNIT, UNIT // BLOCK
         device_init(&self.device, self.fd, self.is_direct, SYNC_POLICIES[sync], self.size)
 
     def __dealloc__(self):
@@ -98,18 +97,6 @@ cdef class BlockPool:
         except OSError:                 # the file system has no direct I/O at all
             return os.dup(self.plain)
 
-    def units(self, amount):
-        """Units that so many blocks take."""
-        return -(-amount * BLOCK // UNIT)
-
-    def available(self):
-        """Free blocks."""
-        return self.extents.free * (UNIT // BLOCK)
-
-    def reserve(self, units):
-        """Take an extent: its first unit, or ``None``."""
-        return self.extents.take(units)
-
     def admit(self, start, units, generation):
         """Prove that an extent is zero, and let only this generation write it."""
         if not self.is_zero(start * UNIT, units * UNIT):
@@ -117,10 +104,7 @@ cdef class BlockPool:
         self.device.generations[<uint64_t>start] = generation
 
     def claim(self, start, units, generation):
-        """Take an extent that the journal says is in use."""
-        if not self.extents.take_at(start, units):
-            raise ResourceError(f"the lease journal puts units {start}..{start + units} to two uses, or beyond "
-                                f"the end of the pool ({self.size} units)", resource="blocks")
+        """Let only this generation write an extent that the journal says is in use."""
         self.device.generations[<uint64_t>start] = generation
 
     def scrub(self, start, units):
@@ -138,10 +122,6 @@ cdef class BlockPool:
             os.pwrite(self.plain, zeros[: min(CHUNK, first + length - at)], at)
         if not self.is_zero(first, length):
             raise OSError(f"bytes {first}..{first + length} do not read as zeros after scrubbing")
-
-    def release(self, start, units):
-        """Take a scrubbed extent back."""
-        self.extents.give_back(start, units)
 
     def is_zero(self, first, length):
         """Whether a byte range reads as zeros; holes of the file count without being read."""
@@ -189,6 +169,9 @@ cdef class BlockPool:
 cdef class Volume:
     """A tenant's device: persistent, shared by its instances."""
 
+    def __cinit__(self):
+        volume_init(&self.view)
+
     @property
     def blocks(self):
         """How many blocks it has."""
@@ -234,31 +217,37 @@ cdef class Blocks:
             if key not in self.leases.notes:
                 self.leases.carve(key, blocks)
             volume = self.volumes.setdefault(tenant, Volume())
-            start, units, _ = self.leases.notes[key]
-            if self.pool.units(blocks) > units:
-                self.move(key, blocks)
-                start, units, _ = self.leases.notes[key]
-            volume.view.start, volume.view.blocks = start * UNIT, blocks
+            if volume.view.blocks != blocks:
+                with nogil:
+                    volume_freeze(&volume.view)
+                try:
+                    self.resize(volume, key, blocks)
+                finally:
+                    volume_thaw(&volume.view)
             return volume
 
-    def move(self, key, blocks):
-        """Give a device a larger extent. A crash leaves the old one or the new one in the journal."""
+    cdef resize(self, Volume volume, str key, blocks):
+        """Give a device, which nobody uses now, its size and where there is not enough room a larger extent.
+
+        A crash leaves the old extent or the new one in the journal.
+        """
         start, units, _ = self.leases.notes[key]
-        fresh = self.leases.carve(key, blocks, copy_from=(start, units))
-        self.pool.scrub(start, units)
-        self.pool.release(start, units)
-        return fresh
+        if blocks > units * (UNIT // BLOCK):
+            self.leases.carve(key, blocks, copy_from=(start, units))
+            self.leases.put_back(start, units)
+            start, _, _ = self.leases.notes[key]
+        volume.view.start, volume.view.blocks = start * UNIT, blocks
 
     def truncate(self, str tenant, blocks):
         """Set the tenant's size: its device is cut off (and cleared behind) or extended by zeros."""
         self.volume(tenant)
         self.leases.set_quota(tenant, blocks)
+        volume = self.volume(tenant)
         start, units, _ = self.leases.notes["device:" + tenant]
-        with self.lock:
-            begin, end = start * UNIT + blocks * BLOCK, (start + units) * UNIT
-            if begin < end:
-                os.pwrite(self.pool.plain, bytes(end - begin), begin)
-        return self.volume(tenant)
+        begin, end = start * UNIT + blocks * BLOCK, (start + units) * UNIT
+        if begin < end:
+            os.pwrite(self.pool.plain, bytes(end - begin), begin)
+        return volume
 
     def transfer(self, str tenant, id, lba, bytearray buffer, bint writing):
         """Move one block between a lease and a buffer of 512 bytes.

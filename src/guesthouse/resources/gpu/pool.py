@@ -12,7 +12,6 @@ from guesthouse.resources.gpu.session import GRAIN, Observer, Session
 from guesthouse.resources.leases.accounts import Lease
 from guesthouse.resources.leases.clock import LeaseClock
 from guesthouse.resources.leases.engine import LeaseEngine
-from guesthouse.resources.leases.extents import Extents
 from guesthouse.resources.leases.journal import Journal
 from guesthouse.resources.leases.status import CAPACITY_EXCEEDED, UNKNOWN_LEASE, LeaseError
 
@@ -43,37 +42,19 @@ class _Vram:
     """A device's memory as a backing of the lease engine. Units are 256 bytes; an extent is a session."""
 
     def __init__(self, device: DeviceInfo, start: Callable[[int], Channel], observe: Observer | None) -> None:
-        self.size = device.vram // GRAIN
+        self.size, self.grain = device.vram // GRAIN, GRAIN
         self.sessions: dict[int, Session] = {}
-        self._extents = Extents(self.size)
         self._start, self._observe = start, observe
-
-    def units(self, amount: int) -> int:
-        return -(-amount // GRAIN)
-
-    def available(self) -> int:
-        free: int = self._extents.free
-        return free * GRAIN
-
-    def reserve(self, units: int) -> int | None:
-        start: int | None = self._extents.take(units)
-        return start
 
     def admit(self, start: int, units: int, generation: int) -> None:
         capacity = units * GRAIN
         self.sessions[start] = Session(lambda: self._start(capacity), capacity, self._observe)
-
-    def claim(self, start: int, units: int, generation: int) -> None:
-        """Sessions do not outlive the host."""
 
     def scrub(self, start: int, units: int) -> None:
         session = self.sessions.get(start)
         if session is not None:
             session.destroy()
             self.sessions.pop(start, None)
-
-    def release(self, start: int, units: int) -> None:
-        self._extents.give_back(start, units)
 
 
 class Gpu:

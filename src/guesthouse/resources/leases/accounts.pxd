@@ -1,27 +1,19 @@
 # cython: language_level=3
-"""A tenant's account and its leases; the engine alone changes them."""
+"""A tenant's account and its leases, as Python sees them."""
 
-from libc.stdint cimport uint32_t
-from guesthouse.resources.leases.table cimport lease_t, table_t
+from guesthouse.resources.leases.rules cimport engine_t, sight_t
+from guesthouse.resources.leases.table cimport account_t
 
 cdef class Tenant:
+    cdef account_t account
     cdef readonly str name
-    cdef readonly uint32_t number
-    cdef public object quota        # units that its leases may hold together
-    cdef readonly object used       # of them held now, fenced ones included
-    cdef readonly object fenced
-    cdef readonly long active
-    cdef object ended               # deque of leases that ended, oldest first
+    cdef bytes recorded             # the name as the journal writes it
 
 cdef class Lease:
-    cdef lease_t* row
+    cdef sight_t sight
+    cdef engine_t* engine
+    cdef object keeper              # owns `engine`
     cdef readonly Tenant owner
-    cdef readonly object id
-    cdef readonly object capacity
-    cdef readonly object start
-    cdef readonly object units
-    cdef readonly object generation
-    cdef readonly object ended_at
-    cdef table_t* table
-    cdef bint held                  # its extent is not back in the pool
-    cdef bint fail_teardown
+    cdef sight_t* look(self)
+
+cdef Lease lease_seen(sight_t* sight, engine_t* engine, object keeper, Tenant owner)

@@ -6,34 +6,27 @@ from typing import Protocol
 
 
 class Backing(Protocol):
-    """Extents of one pool. Called with the engine's lock held, except `scrub`.
+    """Bytes of one pool. Which extent is whose the engine knows; none is given to two at once.
+
+    Called without the engine's lock, from any thread.  A backing that is called often
+    derives from :class:`guesthouse.resources.leases.backing.NativeBacking` instead.
 
     Attributes:
         size: units in the pool.
+        grain: bytes, or blocks, or whatever is leased, in one unit.
     """
 
     size: int
-
-    def units(self, amount: int) -> int:
-        """Units of the pool that a lease of `amount` takes."""
-
-    def available(self) -> int:
-        """Largest amount that is worth asking for now."""
-
-    def reserve(self, units: int) -> int | None:
-        """Take a contiguous extent: its start, or ``None`` when the pool has none."""
+    grain: int
 
     def admit(self, start: int, units: int, generation: int) -> None:
-        """Prepare a reserved extent for a new holder: prove that it reads as zeros.
+        """Prepare an extent for a new holder: prove that it reads as zeros.
 
         From now on whatever carries an older generation is refused (spec fabric.md 8.9).
 
         Raises:
-            Exception: it cannot be proven to be zero.
+            Exception: it cannot be proven to be zero; nobody will get it.
         """
-
-    def claim(self, start: int, units: int, generation: int) -> None:
-        """Take an extent that a journal says is in use, contents kept."""
 
     def scrub(self, start: int, units: int) -> None:
         """Destroy the contents.
@@ -42,5 +35,9 @@ class Backing(Protocol):
             Exception: that failed; the extent will be fenced.
         """
 
-    def release(self, start: int, units: int) -> None:
-        """Take a scrubbed extent back."""
+
+class LastingBacking(Backing, Protocol):
+    """A backing whose contents outlive the process."""
+
+    def claim(self, start: int, units: int, generation: int) -> None:
+        """Take an extent that a journal says is in use, contents kept."""

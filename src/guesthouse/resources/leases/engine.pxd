@@ -1,33 +1,25 @@
 # cython: language_level=3
-"""The lease engine; native code reaches its table through `LeaseEngine.table`."""
+"""The lease engine; native code reaches its rules through `LeaseEngine.engine`."""
 
-from guesthouse.resources.leases.accounts cimport Lease, Tenant
+from guesthouse.resources.leases.accounts cimport Tenant
+from guesthouse.resources.leases.backing cimport NativeBacking
 from guesthouse.resources.leases.clock cimport LeaseClock
-from guesthouse.resources.leases.table cimport table_t
+from guesthouse.resources.leases.log cimport Log
+from guesthouse.resources.leases.rules cimport engine_t
+from guesthouse.resources.leases.table cimport chain_t, table_t
 
 cdef class LeaseEngine:
+    cdef engine_t engine
     cdef table_t* table
     cdef readonly str kind
     cdef readonly LeaseClock clock
     cdef readonly object backing
-    cdef readonly object journal
-    cdef object lock                # over all that follows
-    cdef object changed             # its condition: an extent came back
-    cdef long waiting
-    cdef readonly dict tenants      # name -> Tenant
-    cdef dict leases                # id -> Lease
-    cdef readonly dict notes        # what else the journal keeps: key -> values
-    cdef list due                   # heap of (expires, id); one entry per active lease, plus stale ones
-    cdef long active
-    cdef long tearing_down
-    cdef object generation
-    cdef object fenced_units
-    cdef object entropy
-    cdef int entropy_at
+    cdef NativeBacking native           # the same, as the rules call it
+    cdef readonly Log journal
+    cdef readonly dict tenants          # name -> Tenant
+    cdef readonly dict notes            # what else the journal keeps: key -> values
     cdef public object default_quota    # of tenants that are new
-    cdef object default_amount
-    cdef long max_leases
     cdef bint closed
-    cdef bint survives
-    cdef Tenant tenant_of(self, str name)
-    cdef Lease lease_of(self, str tenant, id)
+    cdef Tenant account_of(self, str name)
+    cdef collect(self, list found, Tenant owner, chain_t* chain)
+    cdef int demand(self, int status, detail) except -1

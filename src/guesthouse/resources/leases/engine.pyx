@@ -1,33 +1,33 @@
 # cython: language_level=3
-"""One set of lease rules for every kind of resource (spec fabric.md 8).
+"""One set of lease rules for every kind of resource (spec fabric.md 8), as Python uses it.
 
-The engine decides who holds what until when; the bytes belong to a *backing*, which reserves extents,
-scrubs them and takes them back (:class:`guesthouse.resources.leases.contract.Backing`).
+The engine decides who holds what until when; the bytes belong to a *backing*, which proves extents to be
+zero and scrubs them (:class:`guesthouse.resources.leases.contract.Backing`).
 """
 
 import os
-import threading
-import time
-from heapq import heapify, heappop, heappush
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
-from guesthouse.resources.leases.accounts cimport Lease, Tenant
+from guesthouse.resources.leases.accounts cimport Lease, Tenant, lease_seen
+from guesthouse.resources.leases.backing cimport backing_of
 from guesthouse.resources.leases.clock cimport LeaseClock
-from guesthouse.resources.leases.table cimport (
-    ACTIVE, CAPACITY_EXCEEDED, EXPIRED, FENCED, LEASE_EXPIRED, LEASE_FENCED, LEASE_REVOKED, REVOKED,
-    UNKNOWN_LEASE, lease_t, set_expiry, set_status, status_now, table_add, table_drop, table_new, table_remove,
+from guesthouse.resources.leases.due cimport batch_t, due_add, due_next, due_prepare
+from guesthouse.resources.leases.extents cimport extents_give_back, extents_take, extents_take_at
+from guesthouse.resources.leases.log cimport Log, log_chain, log_generation
+from guesthouse.resources.leases.rules cimport (
+    MOST_RECORDS, activate, doom_lease, engine_drop, engine_init, find_lease, forget_oldest, free_lease,
+    grant_lease, lock, look_at, overgrown, query_lease, ready_for, reap_leases, renew_lease, sight_t, tear_down,
+    unfence_lease, units_of, unlock,
 )
+from guesthouse.resources.leases.table cimport (
+    ACTIVE, CAPACITY_EXCEEDED, FENCED, INTERNAL, INVALID_ARGUMENT, chain_append, chain_t, code_of, lease_t,
+    set_expiry, set_status, table_add, table_drop, table_new,
+)
+from guesthouse.errors import ResourceError
 from guesthouse.resources.leases.status import LeaseError
 
-#: Time to live that 0 asks for, and the longest one, in seconds (spec fabric.md 4).
-DEFAULT_TTL = 300
-MAX_TTL = 86_400
-#: Ended leases stay known this long, and this many of them per tenant (spec fabric.md 8.6).
-REMEMBER_SECONDS = 3600
-REMEMBER_COUNT = 65_536
-#: A teardown that takes longer fences its extent (spec fabric.md 8.8).
-TEARDOWN_SECONDS = 10.0
+cdef uint64_t LARGEST = 0xFFFFFFFFFFFFFFFF
 
 
 cdef class LeaseEngine:
@@ -48,388 +48,172 @@ cdef class LeaseEngine:
         ResourceError: the journal is damaged.
     """
 
-    def __cinit__(self, str kind, backing, LeaseClock clock, *, quota, default_amount, journal=None,
+    def __cinit__(self, str kind, backing, LeaseClock clock, *, quota, default_amount, Log journal=None,
                   survives=True, max_leases=1 << 20):
         self.kind, self.backing, self.clock, self.journal = kind, backing, clock, journal
+        self.native = backing_of(backing)
         self.table = table_new(clock.clock)
-        self.lock = threading.RLock()
-        self.changed = threading.Condition(self.lock)
-        self.tenants, self.leases, self.due, self.notes = {}, {}, [], {}
-        self.generation, self.fenced_units = 1, 0
-        self.entropy, self.entropy_at = b"", 0
-        self.survives = survives
-        self.default_quota, self.default_amount, self.max_leases = quota, default_amount, max_leases
+        if self.table == NULL or engine_init(
+            &self.engine, self.table, &self.native.native, &journal.log if journal is not None else NULL
+        ) != 0:
+            raise MemoryError()
+        self.tenants, self.notes = {}, {}
+        self.engine.survives = survives
+        self.engine.default_amount, self.engine.max_leases = default_amount, max_leases
+        self.default_quota = quota
         if journal is not None:
             self.recover(journal.replay(), survives)
         clock.watch(self.reap)
 
     def __dealloc__(self):
+        engine_drop(&self.engine)
         table_drop(self.table)
 
     # -- what tenants do ------------------------------------------------------------------------------
 
     def grant(self, str tenant, amount, ttl=0):
         """Allocate a lease of exactly `amount` units for `ttl` seconds (0: the defaults) and return it."""
-        cdef Tenant owner
-        cdef Lease lease
-        cdef int64_t now
-        if self.due and self.due[0][0] <= self.clock.now():
-            self.reap()
-        with self.lock:
-            owner = self.tenant_of(tenant)
-            amount = amount or self.default_for(owner)
-            start = self.reserve(owner, amount)
-            if start is None:
-                raise LeaseError(CAPACITY_EXCEEDED, f"{amount} asked, {owner.quota - owner.used} of the quota left",
-                                 resource=self.kind)
-            units = self.backing.units(amount)
-            generation = self.generation
-            self.generation += 1
-            try:
-                self.backing.admit(start, units, generation)
-            except Exception:       # zeros could not be proven: nobody gets these units
-                self.fenced_units += units
-                raise LeaseError(CAPACITY_EXCEEDED, "an extent could not be scrubbed", resource=self.kind) from None
-            lease = self.make(owner, self.new_id(), amount, start, units, generation)
-            now = self.clock.now()
-            set_expiry(lease.row, now + (min(ttl, MAX_TTL) or DEFAULT_TTL))
-            if self.journal is not None:
-                try:
-                    self.journal.append(
-                        ("grant", lease.id, tenant, amount, start, units, lease.row.expires, generation))
-                except Exception:
-                    del self.leases[lease.id]
-                    table_remove(self.table, lease.row)
-                    self.backing.release(start, units)
-                    raise
-                self.compact()
-            self.activate(lease)
-            return lease
+        cdef Tenant owner = self.account_of(tenant)
+        cdef uint64_t wanted = min(amount, LARGEST), lasting = min(ttl, LARGEST)
+        cdef sight_t sight
+        cdef int status
+        with nogil:
+            status = grant_lease(&self.engine, &owner.account, wanted, lasting, &sight)
+        if status == CAPACITY_EXCEEDED:
+            self.demand(status, f"{amount} asked, {max(0, owner.quota - owner.used)} of the quota left")
+        self.demand(status, None)
+        self.tidy()
+        return lease_seen(&sight, &self.engine, self, owner)
 
-    def renew(self, str tenant, id, ttl=0):
+    def renew(self, str tenant, uint64_t id, ttl=0):
         """Extend a usable lease to at least now + `ttl` and return its expiry; never shortens nor revives."""
-        cdef Lease lease
-        with self.lock:
-            lease = self.lease_of(tenant, id)
-            self.demand_active(lease)
-            expires = self.clock.now() + (min(ttl, MAX_TTL) or DEFAULT_TTL)
-            if expires > lease.row.expires:
-                if self.journal is not None:
-                    self.journal.append(("renew", lease.id, expires))
-                set_expiry(lease.row, expires)
-            return lease.row.expires
+        cdef Tenant owner = self.account_of(tenant)
+        cdef uint64_t expires, lasting = min(ttl, LARGEST)
+        cdef int status
+        with nogil:
+            status = renew_lease(&self.engine, &owner.account, id, lasting, &expires)
+        self.demand(status, f"lease {id:#x}")
+        return <int64_t>expires
 
-    def free(self, str tenant, id):
+    def free(self, str tenant, uint64_t id):
         """End a usable lease, scrub it and give its capacity back."""
-        cdef Lease lease
-        with self.lock:
-            lease = self.lease_of(tenant, id)
-            self.demand_active(lease)
-            self.end(lease, REVOKED, self.clock.now())
-        if not self.tear_down(lease):
-            raise LeaseError(LEASE_FENCED, f"lease {id:#x}", resource=self.kind)
+        cdef Tenant owner = self.account_of(tenant)
+        cdef int status
+        with nogil:
+            status = free_lease(&self.engine, &owner.account, id)
+        self.demand(status, f"lease {id:#x}")
 
-    def query(self, str tenant, id):
+    def query(self, str tenant, uint64_t id):
         """The lease, whatever its status."""
-        with self.lock:
-            return self.lease_of(tenant, id)
+        cdef Tenant owner = self.account_of(tenant)
+        cdef sight_t sight
+        cdef int status
+        with nogil:
+            status = query_lease(&self.engine, &owner.account, id, &sight)
+        self.demand(status, f"lease {id:#x}")
+        return lease_seen(&sight, &self.engine, self, owner)
 
-    def usable(self, str tenant, id):
+    def usable(self, str tenant, uint64_t id):
         """The lease, when it can be used now."""
-        cdef Lease lease
-        with self.lock:
-            lease = self.lease_of(tenant, id)
-            self.demand_active(lease)
-            return lease
+        cdef Lease lease = self.query(tenant, id)
+        self.demand(code_of(lease.sight.status), f"lease {id:#x}")
+        return lease
 
     def ready(self, str tenant):
         """Raise when nothing of the tenant's quota or of the pool is usable because all of it is fenced."""
-        cdef Tenant owner
-        with self.lock:
-            owner = self.tenant_of(tenant)
-            if (owner.fenced and owner.fenced >= owner.quota) or (
-                self.fenced_units and self.fenced_units >= self.backing.size
-            ):
-                raise LeaseError(LEASE_FENCED, "nothing usable is left", resource=self.kind)
+        cdef Tenant owner = self.account_of(tenant)
+        cdef int status
+        with nogil:
+            status = ready_for(&self.engine, &owner.account)
+        self.demand(status, "nothing usable is left")
 
     # -- what the host does ---------------------------------------------------------------------------
 
-    def revoke(self, id):
+    def revoke(self, uint64_t id):
         """Take a lease back, whoever holds it: as if its tenant had freed it."""
-        with self.lock:
-            lease = self.known(id)
-        self.free((<Lease>lease).owner.name, id)
+        cdef int status
+        with nogil:
+            status = free_lease(&self.engine, NULL, id)
+        self.demand(status, f"lease {id:#x}")
 
-    def fail_next_teardown(self, id):
+    def fail_next_teardown(self, uint64_t id):
         """Test hook: the teardown of this lease fails, so its extent is fenced."""
-        with self.lock:
-            (<Lease>self.known(id)).fail_teardown = True
+        cdef int status
+        with nogil:
+            status = doom_lease(&self.engine, id)
+        self.demand(status, f"lease {id:#x}")
 
-    def unfence(self, id):
+    def unfence(self, uint64_t id):
         """Scrub a fenced extent again and return its capacity; the lease then reports revoked.
 
         Raises:
             LeaseError: it is not fenced, or scrubbing fails again (it stays fenced).
         """
-        cdef Lease lease
-        with self.lock:
-            lease = <Lease>self.known(id)
-            if lease.row.status != FENCED:
-                raise LeaseError(-7, f"lease {id:#x} is not fenced", resource=self.kind)
-            lease.owner.fenced -= lease.capacity
-            self.fenced_units -= lease.units
-            set_status(lease.row, REVOKED)
-            lease.ended_at = self.clock.now()
-            lease.owner.ended.append(lease)
-            if self.journal is not None:
-                self.journal.append(("end", lease.id, REVOKED, lease.ended_at))
-            self.tearing_down += 1
-        if not self.tear_down(lease):
-            raise LeaseError(LEASE_FENCED, f"lease {id:#x}", resource=self.kind)
+        cdef int status
+        with nogil:
+            status = unfence_lease(&self.engine, id)
+        self.demand(status, f"lease {id:#x} is not fenced" if status == INVALID_ARGUMENT else f"lease {id:#x}")
 
     def set_quota(self, str tenant, quota):
         """Set how many units the tenant's leases may hold together; leases that exist stay."""
-        with self.lock:
-            self.tenant_of(tenant).quota = quota
+        self.account_of(tenant).quota = quota
 
     def tenant(self, str name):
         """The tenant's account."""
-        with self.lock:
-            return self.tenant_of(name)
+        return self.account_of(name)
 
     def held_by(self, str tenant):
-        """Leases of a tenant that are known, ended ones included."""
-        with self.lock:
-            return [lease for lease in self.leases.values() if (<Lease>lease).owner.name == tenant]
+        """Leases of a tenant that are known, ended ones included, in the order in which they were granted."""
+        cdef Tenant owner = self.account_of(tenant)
+        cdef list found = []
+        cdef uint64_t i
+        with nogil:
+            lock(&self.engine)
+        try:
+            for i in range(self.engine.due.count):
+                self.collect(found, owner, &self.engine.due.heap[i].leases)
+            self.collect(found, owner, &self.engine.fenced)
+            self.collect(found, owner, &owner.account.ended)
+        finally:
+            unlock(&self.engine)
+        return sorted(found, key=lambda lease: lease.generation)
 
     def reap(self):
         """End what has expired, scrub it, and forget what ended long ago. Returns how many expired."""
-        cdef Lease lease
-        cdef Tenant owner
-        expired = []
-        with self.lock:
-            now = self.clock.now()
-            while self.due and self.due[0][0] <= now:
-                lease = self.leases.get(heappop(self.due)[1])
-                if lease is None or lease.row.status != ACTIVE:
-                    continue
-                if lease.row.expires > now:
-                    heappush(self.due, (lease.row.expires, lease.id))
-                    continue
-                self.end(lease, EXPIRED, lease.row.expires)
-                expired.append(lease)
-            for owner in self.tenants.values():
-                while owner.ended and (<Lease>owner.ended[0]).ended_at + REMEMBER_SECONDS < now:
-                    if (<Lease>owner.ended[0]).held:
-                        break
-                    self.forget(<Lease>owner.ended.popleft())
-        for lease in expired:
-            self.tear_down(lease)
-        return len(expired)
+        cdef uint64_t count
+        with nogil:
+            count = reap_leases(&self.engine)
+        return count
 
     def next_expiry(self):
         """When something may expire next, in seconds since the epoch, or ``None``."""
-        with self.lock:
-            return self.due[0][0] if self.due else None
+        cdef int64_t moment = 0
+        cdef batch_t* batch
+        with nogil:
+            lock(&self.engine)
+            batch = due_next(&self.engine.due)
+            if batch != NULL:
+                moment = batch.moment
+            unlock(&self.engine)
+        return moment if batch != NULL else None
 
     def close(self):
         """Close the journal; leases stay as they are."""
-        with self.lock:
-            if self.closed:
-                return
-            self.closed = True
-            self.clock.unwatch(self.reap)
-            if self.journal is not None:
-                self.journal.close()
+        with nogil:
+            lock(&self.engine)
+        try:
+            if not self.closed:
+                self.closed = True
+                self.clock.unwatch(self.reap)
+                if self.journal is not None:
+                    self.journal.close()
+        finally:
+            unlock(&self.engine)
 
     def __len__(self):
-        return self.active
+        return self.engine.due.leases
 
-    # -- inside; the lock is held unless said otherwise ----------------------------------------------
-
-    cdef Tenant tenant_of(self, str name):
-        owner = self.tenants.get(name)
-        if owner is None:
-            owner = self.tenants[name] = Tenant(name, len(self.tenants) + 1, self.default_quota)
-        return <Tenant>owner
-
-    cdef Lease lease_of(self, str tenant, id):
-        lease = self.leases.get(id)
-        if lease is None or (<Lease>lease).owner.name != tenant:
-            raise LeaseError(UNKNOWN_LEASE, resource=self.kind)
-        return <Lease>lease
-
-    def known(self, id):
-        """A lease by id, whoever holds it."""
-        lease = self.leases.get(id)
-        if lease is None:
-            raise LeaseError(UNKNOWN_LEASE, resource=self.kind)
-        return lease
-
-    def demand_active(self, Lease lease):
-        """Raise what spec fabric.md 3.5 says about a lease that is not usable."""
-        cdef int status = status_now(self.table, lease.row)
-        if status == FENCED:
-            raise LeaseError(LEASE_FENCED, resource=self.kind)
-        if status == REVOKED:
-            raise LeaseError(LEASE_REVOKED, resource=self.kind)
-        if status == EXPIRED:
-            raise LeaseError(LEASE_EXPIRED, resource=self.kind)
-
-    def default_for(self, Tenant owner):
-        """What an allocation of 0 units gets: the default, or what is left."""
-        amount = min(self.default_amount, owner.quota - owner.used, self.backing.available())
-        if amount <= 0:
-            raise LeaseError(CAPACITY_EXCEEDED, "nothing left", resource=self.kind)
-        return amount
-
-    def reserve(self, Tenant owner, amount):
-        """An extent for `amount` units, or ``None``; waits for space that is just being scrubbed."""
-        give_up = 0.0
-        while True:
-            if amount <= owner.quota - owner.used and owner.active < self.max_leases:
-                start = self.backing.reserve(self.backing.units(amount))
-                if start is not None:
-                    return start
-            if not self.tearing_down:
-                return None
-            now = time.monotonic()
-            give_up = give_up or now + TEARDOWN_SECONDS
-            if now >= give_up:
-                return None
-            self.waiting += 1
-            self.changed.wait(give_up - now)
-            self.waiting -= 1
-
-    def new_id(self):
-        """A random id, non-zero and below 2^63, that was not given out before (spec fabric.md 3.3)."""
-        while True:
-            if self.entropy_at >= len(self.entropy):
-                self.entropy, self.entropy_at = os.urandom(4096), 0
-            id = int.from_bytes(self.entropy[self.entropy_at : self.entropy_at + 8], "little") >> 1
-            self.entropy_at += 8
-            if id and id not in self.leases:
-                return id
-
-    def make(self, Tenant owner, id, capacity, start, units, generation):
-        """A lease that nobody can use yet."""
-        cdef Lease lease = Lease.__new__(Lease)
-        lease.row = table_add(self.table, id)
-        lease.table = self.table
-        lease.owner, lease.id, lease.capacity = owner, id, capacity
-        lease.start, lease.units, lease.generation = start, units, generation
-        lease.row.capacity, lease.row.start = capacity, start
-        lease.row.units, lease.row.generation = units, generation
-        lease.held = True
-        self.leases[id] = lease
-        return lease
-
-    def activate(self, Lease lease):
-        """Charge its tenant, and let it be used."""
-        cdef Lease other
-        lease.owner.used += lease.capacity
-        lease.owner.active += 1
-        self.active += 1
-        heappush(self.due, (lease.row.expires, lease.id))
-        if len(self.due) > 2 * self.active + 4096:
-            self.due = [(other.row.expires, other.id) for other in self.leases.values()
-                        if other.row.status == ACTIVE or other is lease]
-            heapify(self.due)
-        lease.row.tenant = lease.owner.number
-        set_status(lease.row, ACTIVE)
-
-    def end(self, Lease lease, int status, at):
-        """Make an active lease unusable; its capacity comes back with `tear_down`."""
-        cdef lease_t* row = lease.row
-        if self.journal is not None:
-            self.journal.append(("end", lease.id, status, at))
-        with nogil:                 # a call in flight may still hold it
-            set_status(row, status)
-        lease.ended_at = at
-        lease.owner.active -= 1
-        self.active -= 1
-        self.tearing_down += 1
-        lease.owner.ended.append(lease)
-        if len(lease.owner.ended) > REMEMBER_COUNT and not (<Lease>lease.owner.ended[0]).held:
-            self.forget(<Lease>lease.owner.ended.popleft())
-
-    def tear_down(self, Lease lease):
-        """Scrub an ended lease and return its extent, or fence it: whether it worked. Without the lock,
-        since tearing down can take seconds and must not hold up other tenants."""
-        begun = time.monotonic()
-        try:
-            if lease.fail_teardown:
-                lease.fail_teardown = False
-                raise OSError("teardown failed as a test asked for")
-            self.backing.scrub(lease.start, lease.units)
-            works = time.monotonic() - begun <= TEARDOWN_SECONDS
-        except Exception:
-            works = False
-        with self.lock:
-            self.tearing_down -= 1
-            if works:
-                lease.held = False
-                lease.owner.used -= lease.capacity
-                self.backing.release(lease.start, lease.units)
-            else:
-                set_status(lease.row, FENCED)
-                lease.owner.fenced += lease.capacity
-                self.fenced_units += lease.units
-                lease.owner.ended.remove(lease)
-            # What does not survive is in no extent after a restart, so nobody will ask.
-            if self.journal is not None and self.survives and not self.closed:
-                self.journal.append(("release" if works else "fence", lease.id), flush=not works)
-            if self.waiting:
-                self.changed.notify_all()
-        return works
-
-    def forget(self, Lease lease):
-        """Drop every trace of an ended lease: from now on its id is as unknown as any other.
-
-        The journal is not told: a restart forgets by the same rules.
-        """
-        del self.leases[lease.id]
-        table_remove(self.table, lease.row)
-
-    def trim(self):
-        """Forget what there is too much of, and what is too old; after a recovery."""
-        cdef Tenant owner
-        with self.lock:
-            for owner in self.tenants.values():
-                while len(owner.ended) > REMEMBER_COUNT and not (<Lease>owner.ended[0]).held:
-                    self.forget(<Lease>owner.ended.popleft())
-        self.reap()
-
-    def recover(self, records, survives):
-        """Bring back what the journal tells, before anybody is served."""
-        from guesthouse.resources.leases.recovery import recover
-
-        recover(self, records, survives)
-        self.compact(force=True)
-
-    def restore(self, str tenant, id, capacity, start, units, expires, generation, int status, ended_at, held):
-        """Take one lease of a journal over. `held` tells that its extent is not back in the pool."""
-        cdef Lease lease
-        cdef Tenant owner = self.tenant_of(tenant)
-        lease = self.make(owner, id, capacity, start, units, generation)
-        self.generation = max(self.generation, generation + 1)
-        set_expiry(lease.row, expires)
-        if status == ACTIVE:
-            self.activate(lease)
-            return lease
-        lease.row.tenant = owner.number
-        set_status(lease.row, status)
-        lease.ended_at, lease.held = ended_at, held
-        if held:
-            owner.used += capacity
-        if status == FENCED:
-            owner.fenced += capacity
-            self.fenced_units += units
-        else:
-            owner.ended.append(lease)
-            if held:
-                self.tearing_down += 1
-        return lease
+    # -- space that is nobody's lease ------------------------------------------------------------------
 
     def carve(self, str key, amount, copy_from=None):
         """Take an extent out of the pool for good, under a name: where it begins. It is journaled as a note.
@@ -437,45 +221,172 @@ cdef class LeaseEngine:
         Args:
             copy_from: start and units of an extent whose contents it gets before the note is written.
         """
-        with self.lock:
-            units = self.backing.units(amount)
-            start = self.backing.reserve(units)
-            if start is None:
-                raise LeaseError(CAPACITY_EXCEEDED, f"no room for {amount}", resource=self.kind)
-            self.backing.admit(start, units, self.generation)
-            self.generation += 1
-            if copy_from is not None:
-                self.backing.copy(copy_from[0], start, copy_from[1])
-            self.note(key, (start, units, amount))
-            return start
+        cdef uint64_t start, generation, units = units_of(&self.engine, amount)
+        cdef int status
+        with nogil:
+            lock(&self.engine)
+            status = extents_take(&self.engine.space, units, &start)
+            generation = self.engine.generation
+            self.engine.generation += 1
+            unlock(&self.engine)
+            if status == 0:
+                status = self.native.native.admit(self.native.native.self, start, units, generation)
+        self.demand(CAPACITY_EXCEEDED if status else 0, f"no room for {amount}")
+        if copy_from is not None:
+            self.backing.copy(copy_from[0], start, copy_from[1])
+        self.note(key, (start, units, amount))
+        return start
+
+    def put_back(self, uint64_t start, uint64_t units):
+        """Scrub an extent that was carved out and give it back; what cannot be scrubbed is lost to all."""
+        cdef int status
+        with nogil:
+            status = self.native.native.scrub(self.native.native.self, start, units)
+            lock(&self.engine)
+            if status == 0:
+                extents_give_back(&self.engine.space, start, units)
+            else:
+                self.engine.fenced_units += units
+            unlock(&self.engine)
 
     def note(self, str key, values):
         """Record something about the pool that must survive; `notes` holds it."""
-        with self.lock:
+        with nogil:
+            lock(&self.engine)
+        try:
             if self.journal is not None:
                 self.journal.append(("note", key, *values))
             self.notes[key] = values
+        finally:
+            unlock(&self.engine)
 
-    def advance_generation(self, generation):
-        """Never give out a generation below this one."""
-        self.generation = max(self.generation, generation)
+    # -- the journal ----------------------------------------------------------------------------------
 
-    def compact(self, force=False):
-        """Rewrite the journal as what is true now, when it has grown far beyond that."""
-        if not force and self.journal.records < max(100_000, 8 * len(self.leases)):
+    def recover(self, records, survives):
+        """Bring back what the journal tells, before anybody is served."""
+        from guesthouse.resources.leases.recovery import recover
+
+        recover(self, records, survives)
+        self.compact()
+
+    def claim(self, uint64_t start, uint64_t units, uint64_t generation):
+        """Take an extent that the journal says is in use."""
+        if extents_take_at(&self.engine.space, start, units) != 0:
+            raise ResourceError(f"the lease journal puts units {start}..{start + units} to two uses, or beyond the "
+                                f"end of the pool ({self.native.size} units)", resource=self.kind)
+        self.backing.claim(start, units, generation)
+
+    def restore(self, str tenant, uint64_t id, uint64_t capacity, uint64_t start, uint64_t units, int64_t expires,
+                uint64_t generation, int status, int64_t ended_at, bint held):
+        """Take one lease of a journal over. `held` tells that its extent is not back in the pool."""
+        cdef Tenant owner = self.account_of(tenant)
+        cdef lease_t* lease = table_add(self.table, id)
+        if lease == NULL:
+            raise MemoryError()
+        lease.owner, lease.capacity, lease.start, lease.units = &owner.account, capacity, start, units
+        lease.generation, lease.ended_at, lease.held = generation, ended_at, held
+        lease.fail_teardown = False
+        set_expiry(lease, expires)
+        activate(&self.engine, lease)
+        owner.account.used += capacity if held else 0
+        if status == ACTIVE:
+            if due_prepare(&self.engine.due, expires) != 0:
+                raise MemoryError()
+            due_add(&self.engine.due, lease)
+            owner.account.active += 1
             return
-        cdef Lease lease
-        records = []
-        for lease in self.leases.values():
-            records.append(("grant", lease.id, lease.owner.name, lease.capacity, lease.start, lease.units,
-                            lease.row.expires, lease.generation))
-            if lease.row.status != ACTIVE:
-                records.append(("end", lease.id, lease.row.status, lease.ended_at))
-                if not lease.held:
-                    records.append(("release", lease.id))
-                elif lease.row.status == FENCED:
-                    records.append(("fence", lease.id))
-        records.append(("generation", self.generation))
-        records += [("note", key, *values) for key, values in self.notes.items()]
-        self.journal.rewrite(records)
+        set_status(lease, status)
+        if status == FENCED:
+            owner.account.fenced += capacity
+            self.engine.fenced_units += units
+            chain_append(&self.engine.fenced, lease)
+        else:
+            chain_append(&owner.account.ended, lease)
+            self.engine.tearing_down += held
 
+    def finish(self, uint64_t id):
+        """Tear a restored lease down that ended and still held its extent."""
+        with nogil:
+            tear_down(&self.engine, find_lease(&self.engine, NULL, id))
+
+    def begin(self, uint64_t generation):
+        """Never give out a generation below this one; forget what there is too much of, and what is too old."""
+        cdef Tenant owner
+        self.engine.generation = max(self.engine.generation, generation)
+        for owner in self.tenants.values():
+            forget_oldest(&self.engine, &owner.account, self.clock.now())
+        self.reap()
+
+    def tidy(self):
+        """Rewrite the journal when it has grown far beyond what is true now."""
+        if not overgrown(&self.engine):
+            return
+        try:
+            self.compact()
+            self.engine.most_records = MOST_RECORDS
+        except (OSError, ResourceError):        # no space: it stays as it is, complete, and longer than it need be
+            self.engine.most_records = 2 * self.journal.records
+
+    def compact(self):
+        """Rewrite the journal as what is true now."""
+        cdef Tenant owner
+        cdef Log fresh
+        cdef uint64_t i
+        cdef int failed = 0
+        with nogil:
+            lock(&self.engine)
+        try:
+            with self.journal.rewriting() as fresh:
+                with nogil:
+                    failed = log_generation(&fresh.log, self.engine.generation)
+                    for i in range(self.engine.due.count):
+                        failed |= log_chain(&fresh.log, &self.engine.due.heap[i].leases)
+                    failed |= log_chain(&fresh.log, &self.engine.fenced)
+                for owner in self.tenants.values():
+                    failed |= log_chain(&fresh.log, &owner.account.ended)
+                for key, values in self.notes.items():
+                    fresh.append(("note", key, *values))
+                if failed:
+                    raise OSError(fresh.log.error, f"cannot rewrite {self.journal.path}")
+        finally:
+            unlock(&self.engine)
+
+    # -- inside ---------------------------------------------------------------------------------------
+
+    cdef Tenant account_of(self, str name):
+        """A tenant's account, which is opened when it is first asked for."""
+        cdef Tenant owner = self.tenants.get(name)
+        if owner is None:
+            with nogil:
+                lock(&self.engine)
+            try:
+                if name not in self.tenants:
+                    owner = Tenant(name, len(self.tenants) + 1, self.default_quota)
+                    owner.account.next, self.engine.accounts = self.engine.accounts, &owner.account
+                    self.tenants[name] = owner
+                owner = self.tenants[name]
+            finally:
+                unlock(&self.engine)
+        return owner
+
+    cdef collect(self, list found, Tenant owner, chain_t* chain):
+        """Find a tenant's leases in a chain."""
+        cdef lease_t* lease = chain.first
+        cdef sight_t sight
+        while lease != NULL:
+            if lease.owner == &owner.account:
+                look_at(&self.engine, lease, &sight)
+                found.append(lease_seen(&sight, &self.engine, self, owner))
+            lease = lease.after
+
+    def trouble(self):
+        """Why an operation could not be done by the engine itself, in words."""
+        if self.journal is not None and self.journal.log.error:
+            return f"cannot write {self.journal.path}: {os.strerror(self.journal.log.error)}"
+        return "out of memory"
+
+    cdef int demand(self, int status, detail) except -1:
+        """Raise what a refused operation is told."""
+        if status != 0:
+            raise LeaseError(status, self.trouble() if status == INTERNAL else detail or "", resource=self.kind)
+        return 0

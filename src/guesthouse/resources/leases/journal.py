@@ -6,26 +6,25 @@ cut off; a bad frame with good ones behind it is damage that nobody may guess ab
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from guesthouse.errors import ResourceError
+from guesthouse.resources.leases.log import Log
 
 _FRAME = struct.Struct("<II")  # payload length, CRC-32 of the payload
 _LONGEST = 1 << 16
 _MAGIC = b"GHJ1"
-#: What a mapped file grows by.
-_ROOM = 1 << 20
 
 
-class Journal:
+class Journal(Log):
     """Records, as tuples of plain values, in one file.
 
     Args:
@@ -42,15 +41,10 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike[str], *, durable: bool = True) -> None:
         self.path = Path(path)
-        self.durable = durable
-        self.records = 0
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._map: mmap.mmap | None = None
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._size = os.fstat(self._fd).st_size
-        if self._size < len(_MAGIC):
-            os.pwrite(self._fd, _MAGIC, 0)
-            self._size = len(_MAGIC)
+        super().__init__(_open(self.path), durable=durable)
+        if self.size < len(_MAGIC):
+            self.path.write_bytes(_MAGIC)
+            self.cut(len(_MAGIC))
             _flush_directory(self.path.parent)
 
     def replay(self) -> Iterator[tuple[Any, ...]]:
@@ -71,7 +65,7 @@ class Journal:
                 "to start empty (all leases are then unknown)",
                 resource="leases",
             )
-        self._cut(at)
+        self.cut(at)
 
     def append(self, record: tuple[Any, ...], *, flush: bool = True) -> None:
         """Add a record; with `flush` it outlives a crash once this returns.
@@ -79,71 +73,39 @@ class Journal:
         Raises:
             ResourceError: it could not be written; the journal is as before.
         """
-        frame = self._frame(record)
         try:
-            if self.durable:
-                _write(self._fd, frame, self._size)
-                if flush:
-                    os.fdatasync(self._fd)
-            else:
-                self._store(frame)
-        except OSError as error:  # leave no half frame for later ones to stand behind
-            self._cut(self._size)
-            raise ResourceError(f"cannot write {self.path}: {error}", resource="leases") from error
-        self._size += len(frame)
-        self.records += 1
+            self.add(msgspec.msgpack.encode(record), flush)
+        except OSError as error:
+            raise ResourceError(f"cannot write {self.path}: {error.strerror}", resource="leases") from error
 
-    def rewrite(self, records: Iterable[tuple[Any, ...]]) -> None:
-        """Replace all records at once: a crash leaves either the old ones or the new ones."""
-        frames = [self._frame(record) for record in records]
-        data = _MAGIC + b"".join(frames)
-        fresh = self.path.with_name(self.path.name + ".new")
-        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    @contextmanager
+    def rewriting(self) -> Iterator[Journal]:
+        """Yield an empty journal that takes the place of this one when the block ends without an error.
+
+        A crash leaves either the old records or the new ones.
+        """
+        fresh = Journal.__new__(Journal)
+        fresh.path = self.path.with_name(self.path.name + ".new")
+        # Mapped: nothing has to last before all of it does.
+        Log.__init__(fresh, _open(fresh.path, os.O_TRUNC), durable=False)
+        fresh.path.write_bytes(_MAGIC)
+        fresh.cut(len(_MAGIC))
         try:
-            _write(fd, data, 0)
+            yield fresh
             if self.durable:
-                os.fdatasync(fd)
-            fresh.replace(self.path)
+                fresh.cut(fresh.size)
+                fresh.flush()
+            fresh.path.replace(self.path)
         except BaseException:
-            os.close(fd)
+            fresh.close()
+            fresh.path.unlink(missing_ok=True)
             raise
         _flush_directory(self.path.parent)
-        self._unmap()
-        os.close(self._fd)
-        self._fd, self._size, self.records = fd, len(data), len(frames)
+        self.take_over(fresh)
 
-    def close(self) -> None:
-        """Flush and close the file."""
-        if self._fd >= 0:
-            self._cut(self._size)
-            os.fdatasync(self._fd)
-            os.close(self._fd)
-            self._fd = -1
 
-    def _frame(self, record: tuple[Any, ...]) -> bytes:
-        payload = self._encode(record)
-        return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
-
-    def _store(self, frame: bytes) -> None:
-        """Put a frame into the mapped file; what is in there outlives this process, however it ends."""
-        end = self._size + len(frame)
-        if self._map is None or end > len(self._map):
-            self._unmap()
-            length = -(-end // _ROOM) * _ROOM
-            # Space is taken now: a full disk must not show as a fault when the page is written back.
-            os.posix_fallocate(self._fd, 0, length)
-            self._map = mmap.mmap(self._fd, length)
-        self._map[self._size : end] = frame
-
-    def _unmap(self) -> None:
-        if self._map is not None:
-            self._map.close()
-            self._map = None
-
-    def _cut(self, size: int) -> None:
-        self._unmap()
-        os.ftruncate(self._fd, size)
-        self._size = size
+def _open(path: Path, flags: int = 0) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, 0o600)
 
 
 def _frame_at(data: bytes, at: int) -> bytes | None:
@@ -155,13 +117,6 @@ def _frame_at(data: bytes, at: int) -> bytes | None:
     if not 0 < length <= _LONGEST or len(payload) != length or zlib.crc32(payload) != checksum:
         return None
     return payload
-
-
-def _write(fd: int, data: bytes, at: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, at)
-        view, at = view[written:], at + written
 
 
 def _flush_directory(path: Path) -> None:

@@ -44,6 +44,7 @@ def trace(
             (lease.expires,) = rest
         elif kind == "end":
             lease.status, lease.ended_at = rest
+            leases[subject] = leases.pop(subject)  # in the order in which they ended
         elif kind == "release":
             lease.held = False
         elif kind == "fence":
@@ -66,14 +67,15 @@ def recover(engine: Any, records: Iterable[tuple[Any, ...]], survives: bool) -> 
     claim_extents(engine, leases.values() if survives else ())
     now = engine.clock.now()
     unclean = []
-    for ident, lease in sorted(leases.items(), key=lambda item: item[1].ended_at):
+    for lease in leases.values():
         if not survives:
             lease.held = False
             if lease.status in (ACTIVE, FENCED):
                 lease.status, lease.ended_at = REVOKED, now
         elif lease.status == ACTIVE and lease.expires <= now:
             lease.status, lease.ended_at = EXPIRED, lease.expires
-        restored = engine.restore(
+    for ident, lease in sorted(leases.items(), key=lambda item: item[1].ended_at):
+        engine.restore(
             lease.tenant,
             ident,
             lease.capacity,
@@ -86,11 +88,10 @@ def recover(engine: Any, records: Iterable[tuple[Any, ...]], survives: bool) -> 
             lease.held,
         )
         if lease.held and lease.status in (EXPIRED, REVOKED):
-            unclean.append(restored)
-    engine.advance_generation(generation)
-    for restored in unclean:
-        engine.tear_down(restored)
-    engine.trim()
+            unclean.append(ident)
+    for ident in unclean:
+        engine.finish(ident)
+    engine.begin(generation)
 
 
 def claim_extents(engine: Any, leases: Iterable[Traced]) -> None:
@@ -98,4 +99,4 @@ def claim_extents(engine: Any, leases: Iterable[Traced]) -> None:
     claims = [(lease.start, lease.units, lease.generation) for lease in leases if lease.held]
     claims += [(start, units, 0) for start, units, *_ in engine.notes.values()]
     for start, units, generation in sorted(claims):
-        engine.backing.claim(start, units, generation)
+        engine.claim(start, units, generation)

@@ -2,10 +2,10 @@
 """The lease table: from an id to a lease that is usable now, in a few tens of nanoseconds."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memset
+from libc.stdlib cimport calloc, free, realloc
 
 from guesthouse.resources.leases.clock cimport clock_before
+from guesthouse.resources.leases.numbers cimport map_drop, map_get, map_init, map_put, map_remove
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct pthread_rwlockattr_t:
@@ -23,9 +23,6 @@ cdef enum:
     SLAB = 512
     SECOND = 1000000000
 
-# Marks a cell whose lease was removed, so that probing goes on behind it.
-cdef lease_t* REMOVED = <lease_t*>1
-
 
 cdef void new_lock(pthread_rwlock_t* lock) noexcept nogil:
     # Writers first: a lease that two guests keep reading must still be freeable.
@@ -35,138 +32,80 @@ cdef void new_lock(pthread_rwlock_t* lock) noexcept nogil:
     pthread_rwlock_init(lock, &kind)
 
 
-cdef table_t* table_new(lease_clock_t* clock) except NULL:
+cdef table_t* table_new(lease_clock_t* clock) noexcept nogil:
     cdef table_t* table = <table_t*>calloc(1, sizeof(table_t))
-    if table == NULL:
-        raise MemoryError()
-    table.mask = 1023
-    table.cells = <lease_t**>calloc(table.mask + 1, sizeof(lease_t*))
-    if table.cells == NULL:
+    if table == NULL or map_init(&table.leases) != 0:
         free(table)
-        raise MemoryError()
+        return NULL
     table.clock = clock
     new_lock(&table.lock)
     return table
 
 
-cdef void table_drop(table_t* table) noexcept:
+cdef void table_drop(table_t* table) noexcept nogil:
     cdef uint64_t i
     if table == NULL:
         return
     for i in range(table.slab_count):
         free(table.slabs[i])
     free(table.slabs)
-    free(table.cells)
+    map_drop(&table.leases)
     free(table)
 
 
-cdef int add_slab(table_t* table) except -1:
+cdef int add_slab(table_t* table) noexcept nogil:
     cdef lease_t* slab = <lease_t*>calloc(SLAB, sizeof(lease_t))
     cdef void** slabs = <void**>realloc(table.slabs, (table.slab_count + 1) * sizeof(void*))
     if slabs != NULL:
         table.slabs = slabs
     if slab == NULL or slabs == NULL:
         free(slab)
-        raise MemoryError()
+        return -1
     slabs[table.slab_count] = slab
     table.slab_count += 1
     for i in range(SLAB):
         new_lock(&slab[i].lock)
-        slab[i].next_free = table.unused
+        slab[i].next = table.unused
         table.unused = &slab[i]
     return 0
 
 
-cdef int rebuild(table_t* table) except -1:
-    """Resize for what is live, and drop the marks of removed leases."""
-    cdef uint64_t size = 1024
-    cdef uint64_t i, at
+cdef lease_t* table_add(table_t* table, uint64_t id) noexcept nogil:
     cdef lease_t* lease
-    while size < table.live * 4:
-        size *= 2
-    cdef lease_t** cells = <lease_t**>calloc(size, sizeof(lease_t*))
-    if cells == NULL:
-        raise MemoryError()
-    cdef lease_t** old = table.cells
-    with nogil:
-        pthread_rwlock_wrlock(&table.lock)
-        for i in range(table.mask + 1):
-            lease = old[i]
-            if lease == NULL or lease == REMOVED:
-                continue
-            at = lease.id & (size - 1)
-            while cells[at] != NULL:
-                at = (at + 1) & (size - 1)
-            cells[at] = lease
-        table.cells = cells
-        table.mask = size - 1
-        table.used = table.live
-        pthread_rwlock_unlock(&table.lock)
-    free(old)
-    return 0
-
-
-cdef lease_t* table_add(table_t* table, uint64_t id) except NULL:
-    """Make a lease under an id that is not in use. The caller holds the engine's lock, and fills it in
-    before anybody can know the id."""
-    cdef uint64_t at
-    if (table.used + 1) * 2 > table.mask:
-        rebuild(table)
-    if table.unused == NULL:
-        add_slab(table)
-    cdef lease_t* lease = table.unused
-    table.unused = lease.next_free
+    cdef int status
+    if table.unused == NULL and add_slab(table) != 0:
+        return NULL
+    lease = table.unused
+    pthread_rwlock_wrlock(&table.lock)
+    status = map_put(&table.leases, id, lease)
+    pthread_rwlock_unlock(&table.lock)
+    if status != 0:
+        return NULL
+    table.unused = lease.next
     # Nobody can pass `acquire` with it yet: the tenant is none, and it is revoked.
     lease.tenant, lease.status, lease.id = 0, REVOKED, id
-    with nogil:
-        pthread_rwlock_wrlock(&table.lock)
-        at = id & table.mask
-        while table.cells[at] != NULL and table.cells[at] != REMOVED:
-            at = (at + 1) & table.mask
-        if table.cells[at] == NULL:
-            table.used += 1
-        table.cells[at] = lease
-        table.live += 1
-        pthread_rwlock_unlock(&table.lock)
+    lease.before = lease.after = lease.next = NULL
     return lease
 
 
 cdef void table_remove(table_t* table, lease_t* lease) noexcept nogil:
-    cdef uint64_t at
     pthread_rwlock_wrlock(&table.lock)
-    at = lease.id & table.mask
-    while table.cells[at] != NULL:
-        if table.cells[at] == lease:
-            table.cells[at] = REMOVED
-            table.live -= 1
-            break
-        at = (at + 1) & table.mask
+    map_remove(&table.leases, lease.id)
     pthread_rwlock_unlock(&table.lock)
     pthread_rwlock_wrlock(&lease.lock)
     lease.id = 0
     lease.tenant = 0
     lease.status = REVOKED
     pthread_rwlock_unlock(&lease.lock)
-    lease.next_free = table.unused
+    lease.next = table.unused
     table.unused = lease
 
 
 cdef lease_t* find(table_t* table, uint64_t id) noexcept nogil:
-    cdef lease_t* lease
-    cdef lease_t* found = NULL
-    cdef uint64_t at
     pthread_rwlock_rdlock(&table.lock)
-    at = id & table.mask
-    while True:
-        lease = table.cells[at]
-        if lease == NULL:
-            break
-        if lease != REMOVED and lease.id == id:
-            found = lease
-            break
-        at = (at + 1) & table.mask
+    cdef lease_t* lease = <lease_t*>map_get(&table.leases, id)
     pthread_rwlock_unlock(&table.lock)
-    return found
+    return lease
 
 
 cdef int acquire(table_t* table, lease_cache_t* cache, uint32_t tenant, uint64_t id, bint writing,
@@ -198,7 +137,7 @@ cdef int acquire(table_t* table, lease_cache_t* cache, uint32_t tenant, uint64_t
         out[0] = lease
         return 0
     pthread_rwlock_unlock(&lease.lock)
-    return LEASE_FENCED if status == FENCED else LEASE_REVOKED if status == REVOKED else LEASE_EXPIRED
+    return code_of(status)
 
 
 cdef void release(lease_t* lease) noexcept nogil:
@@ -209,6 +148,12 @@ cdef int status_now(table_t* table, lease_t* lease) noexcept nogil:
     if lease.status == ACTIVE and not clock_before(table.clock, lease.expires_ns):
         return EXPIRED
     return lease.status
+
+
+cdef int code_of(int status) noexcept nogil:
+    if status == ACTIVE:
+        return 0
+    return LEASE_FENCED if status == FENCED else LEASE_REVOKED if status == REVOKED else LEASE_EXPIRED
 
 
 cdef void set_status(lease_t* lease, int status) noexcept nogil:
@@ -222,3 +167,26 @@ cdef void set_expiry(lease_t* lease, int64_t seconds) noexcept nogil:
     lease.expires = seconds
     lease.expires_ns = seconds * SECOND
     pthread_rwlock_unlock(&lease.lock)
+
+
+cdef void chain_append(chain_t* chain, lease_t* lease) noexcept nogil:
+    lease.before, lease.after = chain.last, NULL
+    if chain.last != NULL:
+        chain.last.after = lease
+    else:
+        chain.first = lease
+    chain.last = lease
+    chain.count += 1
+
+
+cdef void chain_remove(chain_t* chain, lease_t* lease) noexcept nogil:
+    if lease.before != NULL:
+        lease.before.after = lease.after
+    else:
+        chain.first = lease.after
+    if lease.after != NULL:
+        lease.after.before = lease.before
+    else:
+        chain.last = lease.before
+    lease.before = lease.after = NULL
+    chain.count -= 1

@@ -2,8 +2,8 @@
 """Leased memory as native code uses it."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from guesthouse.resources.leases.backing cimport NativeBacking
 from guesthouse.resources.leases.engine cimport LeaseEngine
-from guesthouse.resources.leases.extents cimport Extents
 from guesthouse.resources.leases.table cimport lease_cache_t, table_t
 
 # What a native call needs of the pool. Lives as long as the `Memory` that it belongs to.
@@ -11,6 +11,14 @@ ctypedef struct arena_t:
     table_t* table
     uint8_t* base
     uint64_t* generations       # per page: who may use the extent that begins there
+
+# The pages of a pool.
+ctypedef struct pages_t:
+    uint8_t* base
+    uint64_t length             # bytes
+    int fd
+    uint64_t* generations       # per page: who may use the extent that begins there
+    uint64_t touched            # pages below this one have been in use
 
 # A private window of one instance.
 ctypedef struct window_t:
@@ -24,14 +32,8 @@ cdef int arena_read(arena_t* arena, lease_cache_t* cache, uint32_t tenant, uint6
 cdef int arena_write(arena_t* arena, lease_cache_t* cache, uint32_t tenant, uint64_t id, uint64_t offset,
                      const uint8_t* data, uint64_t length) noexcept nogil
 
-cdef class MemoryPool:
-    cdef uint8_t* base
-    cdef uint64_t* generations
-    cdef readonly int fd
-    cdef readonly object size       # pages
-    cdef uint64_t length            # bytes
-    cdef Extents extents
-    cdef uint64_t touched           # pages below this one have been in use
+cdef class MemoryPool(NativeBacking):
+    cdef pages_t pages
 
 cdef class Window:
     cdef window_t view

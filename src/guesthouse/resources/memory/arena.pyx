@@ -12,12 +12,16 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from guesthouse.resources.leases.engine cimport LeaseEngine
-from guesthouse.resources.leases.extents cimport Extents
 from guesthouse.resources.leases.table cimport (
     CAPACITY_EXCEEDED, LEASE_REVOKED, acquire, lease_cache_t, lease_t, release,
 )
 from guesthouse.errors import ResourceError
 from guesthouse.resources.leases.status import LeaseError
+
+cdef extern from *:
+    bint __atomic_compare_exchange_n(uint64_t*, uint64_t*, uint64_t, bint, int, int) nogil
+    uint64_t __atomic_load_n(uint64_t*, int) nogil
+    int __ATOMIC_ACQUIRE, __ATOMIC_ACQ_REL
 
 cdef extern from "<sys/mman.h>" nogil:
     void* mmap(void* at, size_t length, int protection, int flags, int fd, long offset)
@@ -78,7 +82,34 @@ cdef int arena_write(arena_t* arena, lease_cache_t* cache, uint32_t tenant, uint
     return status
 
 
-cdef class MemoryPool:
+cdef int admit(void* self, uint64_t start, uint64_t units, uint64_t generation) noexcept nogil:
+    """Make an extent read as zeros, and let only this generation write it."""
+    cdef pages_t* pages = <pages_t*>self
+    cdef uint64_t touched = __atomic_load_n(&pages.touched, __ATOMIC_ACQUIRE)
+    if start < touched:             # above, nobody has written since the kernel made the pages
+        scrub(self, start, units)
+    while touched < start + units and not __atomic_compare_exchange_n(
+        &pages.touched, &touched, start + units, False, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE
+    ):
+        pass
+    pages.generations[start] = generation
+    return 0
+
+
+cdef int scrub(void* self, uint64_t start, uint64_t units) noexcept nogil:
+    """Destroy the contents of an extent."""
+    cdef pages_t* pages = <pages_t*>self
+    cdef uint8_t* first = pages.base + start * PAGE
+    cdef uint64_t length = units * PAGE
+    pages.generations[start] = 0
+    if length <= WRITE_ZEROS:
+        memset(first, 0, length)
+    elif gh_punch(pages.fd, start * PAGE, length) != 0 and madvise(first, length, MADV_REMOVE) != 0:
+        memset(first, 0, length)
+    return 0
+
+
+cdef class MemoryPool(NativeBacking):
     """Pages to lease, as a backing of the lease engine. Units are pages of 4 KiB.
 
     Args:
@@ -86,60 +117,28 @@ cdef class MemoryPool:
     """
 
     def __cinit__(self, size):
-        self.size = -(-size // PAGE)
-        self.length = self.size * PAGE
-        self.fd = os.memfd_create("guesthouse-memory", os.MFD_CLOEXEC)
-        os.ftruncate(self.fd, self.size * PAGE)
-        self.base = <uint8_t*>mmap(NULL, self.size * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                                   self.fd, 0)
-        self.generations = <uint64_t*>calloc(self.size, sizeof(uint64_t))
-        if self.base == MAP_FAILED or self.generations == NULL:
+        cdef pages_t* pages = &self.pages
+        self.native.self, self.native.admit, self.native.scrub = <void*>pages, admit, scrub
+        self.native.size, self.native.grain = -(-size // PAGE), PAGE
+        pages.length = self.native.size * PAGE
+        pages.fd = os.memfd_create("guesthouse-memory", os.MFD_CLOEXEC)
+        os.ftruncate(pages.fd, pages.length)
+        pages.base = <uint8_t*>mmap(NULL, pages.length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                                    pages.fd, 0)
+        pages.generations = <uint64_t*>calloc(self.native.size, sizeof(uint64_t))
+        if pages.base == MAP_FAILED or pages.generations == NULL:
             raise ResourceError(f"cannot map a pool of {size} bytes; make it smaller", resource="memory")
-        self.extents = Extents(self.size)
 
     def __dealloc__(self):
-        if self.base != NULL and self.base != MAP_FAILED:
-            munmap(self.base, self.length)
-            close(self.fd)
-        free(self.generations)
+        if self.pages.base != NULL and self.pages.base != MAP_FAILED:
+            munmap(self.pages.base, self.pages.length)
+            close(self.pages.fd)
+        free(self.pages.generations)
 
-    def units(self, amount):
-        """Pages that a lease of so many bytes takes."""
-        return -(-amount // PAGE)
-
-    def available(self):
-        """Free bytes."""
-        return self.extents.free * PAGE
-
-    def reserve(self, units):
-        """Take an extent: its first page, or ``None``."""
-        return self.extents.take(units)
-
-    def admit(self, start, units, generation):
-        """Make an extent read as zeros, and let only this generation write it."""
-        if start < self.touched:        # above, nobody has written since the kernel made the pages
-            self.scrub(start, units)
-        self.touched = max(self.touched, <uint64_t>(start + units))
-        self.generations[<uint64_t>start] = generation
-
-    def claim(self, start, units, generation):
-        """Contents of memory do not survive, so a journal has nothing to claim."""
-
-    def scrub(self, start, units):
-        """Destroy the contents of an extent."""
-        cdef uint64_t first = start * PAGE
-        cdef uint64_t length = units * PAGE
-        self.generations[<uint64_t>start] = 0
-        with nogil:
-            if length <= WRITE_ZEROS:
-                memset(self.base + first, 0, length)
-            elif gh_punch(self.fd, first, length) != 0:
-                if madvise(self.base + first, length, MADV_REMOVE) != 0:
-                    memset(self.base + first, 0, length)
-
-    def release(self, start, units):
-        """Take a scrubbed extent back."""
-        self.extents.give_back(start, units)
+    @property
+    def fd(self):
+        """The memory file."""
+        return self.pages.fd
 
 
 cdef class Window:
@@ -197,8 +196,8 @@ cdef class Memory:
         self.leases = LeaseEngine("memory", self.pool, clock, quota=arena, default_amount=65_536,
                                   journal=journal, survives=False)
         self.arena.table = self.leases.table
-        self.arena.base = self.pool.base
-        self.arena.generations = self.pool.generations
+        self.arena.base = self.pool.pages.base
+        self.arena.generations = self.pool.pages.generations
 
     def window_size(self, str tenant):
         """Bytes of a window of this tenant."""
@@ -214,7 +213,7 @@ cdef class Memory:
         cdef uint32_t number = self.leases.tenant(tenant).number
         cdef uint64_t lease = id, begin = offset, wanted = length
         self.leases.usable(tenant, id)
-        if wanted > <uint64_t>self.pool.size * PAGE:
+        if wanted > self.pool.pages.length:
             raise LeaseError(CAPACITY_EXCEEDED, resource="memory")
         into = bytearray(wanted)
         cdef uint8_t* at = into
