@@ -12,6 +12,7 @@ from guesthouse.errors import (
     DeadlineExceeded,
     Error,
     GuestFailed,
+    InputLimit,
     InvalidModule,
     LoadError,
     ManifestError,
@@ -20,6 +21,7 @@ from guesthouse.errors import (
     NotFound,
     OutOfFuel,
     OutputLimit,
+    PoolFull,
     ResourceError,
     Trap,
     UnknownCapability,
@@ -34,9 +36,10 @@ from guesthouse.registry import Registry
 __all__ = [
     "Call", "CallLimits", "Capability", "Exit", "Guest", "Host", "Limits", "Outcome", "Receipt", "Registry",
     "Result", "capability", "f32", "f64", "host_function", "i32", "i64", "s32", "s64",
-    "CallError", "CallRefused", "Cancelled", "DeadlineExceeded", "Error", "GuestFailed", "InvalidModule",
-    "LoadError", "ManifestError", "MemoryLimit", "MissingImports", "NotFound", "OutOfFuel", "OutputLimit",
-    "ResourceError", "Trap", "UnknownCapability", "UnknownOption", "WrongImportType",
+    "CallError", "CallRefused", "Cancelled", "DeadlineExceeded", "Error", "GuestFailed", "InputLimit",
+    "InvalidModule", "LoadError", "ManifestError", "MemoryLimit", "MissingImports", "NotFound", "OutOfFuel",
+    "OutputLimit", "PoolFull", "ResourceError", "Trap", "UnknownCapability", "UnknownOption",
+    "WrongImportType",
 ]  # fmt: skip
 
 #: Submodules that are imported when they are first mentioned.

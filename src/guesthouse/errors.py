@@ -16,11 +16,13 @@
     │   ├── DeadlineExceeded     wall time ran out
     │   ├── OutOfFuel            metered instructions ran out
     │   ├── MemoryLimit          the guest needs more memory than it may have
+    │   ├── InputLimit           the call was given more input than the guest takes
     │   ├── OutputLimit          the guest wrote more output than it may
     │   ├── NotFound             no such guest, entry or call
     │   ├── CallRefused          one call too many: depth, fan-out, queue, shutdown, a cycle
     │   └── Cancelled            somebody cancelled the call or its parent
     └── ResourceError          a resource refused, or lost its backend
+        └── PoolFull             no place for one more instance, and none came free
 
 Every class carries its facts as attributes and builds its message from them, so callers branch on
 fields and never on text.  Every message says what was wrong, where, and what would mend it.
@@ -327,6 +329,25 @@ class MemoryLimit(CallError):
         super().__init__(text, guest=guest, function=function)
 
 
+class InputLimit(CallError):
+    """The call was given more input than the guest takes; nothing of the guest ran.
+
+    Attributes:
+        needed: bytes that were given.
+        limit: bytes that are allowed.
+    """
+
+    def __init__(
+        self, needed: int, limit: int, *, guest: str | None = None, function: str | None = None
+    ) -> None:
+        self.needed, self.limit = needed, limit
+        super().__init__(
+            f"{needed} bytes of input, {limit} allowed; raise the guest's `input` limit",
+            guest=guest,
+            function=function,
+        )
+
+
 class OutputLimit(CallError):
     """The guest wrote more output than its limit allows.
 
@@ -419,3 +440,19 @@ class ResourceError(Error):
     def __init__(self, message: str, *, resource: str | None = None) -> None:
         self.resource = resource
         super().__init__(f"{resource}: {message}" if resource else message)
+
+
+class PoolFull(ResourceError):
+    """All places for instances are taken, and none came free in time.
+
+    Attributes:
+        limit: how many places there are.
+    """
+
+    def __init__(self, limit: int, *, why: str = "") -> None:
+        self.limit = limit
+        super().__init__(
+            f"all {limit} places for instances are taken{why}; close some instances, or make the engine with "
+            "more `slots`",
+            resource="instance pool",
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from guesthouse.calls import Call, Outcome, Result, Terms
 from guesthouse.calls.crossing import Callee
 from guesthouse.engine import Instance, Module, Template
-from guesthouse.errors import CallError, DeadlineExceeded, LoadError
+from guesthouse.errors import CallError, DeadlineExceeded, InputLimit, LoadError
 from guesthouse.interfaces import Command, GuestSide, Interface
 from guesthouse.limits import Duration, Limits, parse_duration
 from guesthouse.loading import check_options
@@ -171,8 +171,13 @@ class Guest:
         """Run one call, on the calling thread; the host's :class:`guesthouse.calls.Runner` ends here.
 
         Raises:
+            InputLimit: the call was given too much.
             CallError: the call ended without a result.
         """
+        ceiling = call.terms.limits
+        most = self.limits.input if ceiling is None else min(self.limits.input, ceiling.input)
+        if len(call.input) > most:
+            raise InputLimit(len(call.input), most, guest=self.name)
         if self.limits.wall is not None:
             call.tighten(self.limits.wall)
         if call.entry is None:

@@ -107,6 +107,7 @@ ENDS = {
     "deadline": ({"limits": Limits(wall="100ms")}, "spin"),
     "fuel": ({"limits": Limits(fuel=2000)}, "spin"),
     "memory": ({"limits": Limits(memory="64KiB")}, "hi"),
+    "input": ({"limits": Limits(input=2)}, "longer"),
     "output": ({"limits": Limits(output=2)}, "hi"),
     "grant": ({"source": None}, "hi"),
 }
@@ -114,8 +115,8 @@ SEEN = {
     "faasm": dict.fromkeys(ENDS, 1),
     "ark": dict.fromkeys(ENDS, 4),
     "pulp": dict.fromkeys(ENDS, 4),
-    "grafos": {"deadline": 400, "fuel": 200, "memory": 300, "output": 700, "grant": 500},
-    "wasix": {"deadline": 107, "fuel": 116, "memory": 116, "output": 116, "grant": 113},
+    "grafos": {"deadline": 400, "fuel": 200, "memory": 300, "input": 100, "output": 700, "grant": 500},
+    "wasix": {"deadline": 107, "fuel": 116, "memory": 116, "input": 116, "output": 116, "grant": 113},
 }
 #: Imports what no caller here was granted, and what its interface refuses to link without.
 NEEDY = """(module (import "env" "__faasm_read_state" (func (param i32 i32 i32) (result i32)))

@@ -11,7 +11,7 @@ from tests.faasm.conftest import module
 from tests.faasm.test_edges import ECHO
 
 from guesthouse import CallLimits, Host, Limits
-from guesthouse.errors import CallRefused, Cancelled, DeadlineExceeded, GuestFailed, Trap
+from guesthouse.errors import CallRefused, Cancelled, DeadlineExceeded, GuestFailed, InputLimit, Trap
 from guesthouse.testing import guests
 
 SPIN = module("input", '(func (export "_start") (loop $again (br $again)))')
@@ -114,12 +114,20 @@ def test_fan_out_and_depth_have_limits(load, limit, what):
     assert error.what == what
 
 
-def test_an_input_beyond_the_limit_is_not_chained(load):
-    load("echo", ECHO)
-    guest = load("f", module("chain", """(data (i32.const 16) "echo\\00") (func (export "_start")
-      (drop (call $chain (i32.const 16) (i32.const 0) (i32.const 2000))))"""), limits=Limits(input="1KiB"))  # fmt: skip
-    with pytest.raises(Exception, match="1024 are allowed"):
-        guest.call()
+def test_an_input_beyond_the_callees_limit_fails_the_chained_call(load, host):
+    load("echo", ECHO, limits=Limits(input="1KiB"))
+    guest = load("f", module("input chain await", """(data (i32.const 16) "echo\\00") (func (export "_start")
+      (drop (call $input (i32.const 0) (i32.const 4)))
+      (if (i32.ne (i32.const 1) (call $await (call $chain (i32.const 16) (i32.const 0) (i32.const 1025))))
+        (then unreachable))
+      (if (call $await (call $chain (i32.const 16) (i32.const 0) (i32.const 1024))) (then unreachable)))"""),
+      limits=Limits(input=4))  # fmt: skip
+    result = guest.invoke()
+    result.unwrap()
+    refused, taken = (host.scheduler.result(child) for child in result.receipt.children)
+    assert isinstance(refused.error, InputLimit)
+    assert (refused.error.needed, refused.error.limit, refused.error.guest) == (1025, 1024, "echo")
+    assert taken.ok
 
 
 def test_closing_the_host_ends_what_runs(load, host):

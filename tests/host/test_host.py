@@ -54,6 +54,17 @@ def test_the_digest_is_checked_before_anything_else(host):
         host.load(b"not even wasm", name="swapped", sha256=hashlib.sha256(wasm).hexdigest())
 
 
+def test_input_has_a_limit_whoever_gives_it(host):
+    guest = load(host, limits=guesthouse.Limits(input=4))
+    for ask in (guest.call, lambda data: host.call("guest", data), lambda data: guest.invoke(data).unwrap(),
+                lambda data: guest.submit(data).result(10).unwrap(),
+                lambda data: host.submit("guest", data).result(10).unwrap()):  # fmt: skip
+        assert ask(b"1234") == b""
+        with pytest.raises(guesthouse.InputLimit, match="5 bytes of input, 4 allowed") as caught:
+            ask(b"12345")
+        assert (caught.value.needed, caught.value.limit, caught.value.guest) == (5, 4, "guest")
+
+
 def test_names_are_taken_once_unless_replaced(host):
     load(host)
     with pytest.raises(guesthouse.LoadError, match="replace=True"):

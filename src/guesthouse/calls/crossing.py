@@ -18,11 +18,13 @@ from guesthouse.errors import (
     Cancelled,
     DeadlineExceeded,
     Error,
+    InputLimit,
     LoadError,
     MemoryLimit,
     NotFound,
     OutOfFuel,
     OutputLimit,
+    PoolFull,
     Trap,
 )
 
@@ -98,7 +100,8 @@ class Failure(enum.StrEnum):
     NOT_ALLOWED = "not allowed"
     """The caller's manifest leaves this callee out."""
     REFUSED = "refused"
-    """A bound of the scheduler was reached, or the host is shutting down: later it may work."""
+    """A bound of the scheduler was reached, there is no place for an instance, or the host is shutting down:
+    later it may work."""
     LOAD = "cannot be loaded"
     """The callee lacks a capability, or cannot be loaded for another reason."""
     CODE = "guest code"
@@ -108,7 +111,7 @@ class Failure(enum.StrEnum):
     DEADLINE = "deadline"
     """Its time, or that of a caller above, was up."""
     LIMIT = "limit"
-    """It used up its fuel, memory or output."""
+    """It used up its fuel, memory or output, or was given too much input."""
     CANCELLED = "cancelled"
     """Somebody cancelled it or a caller above."""
     INTERNAL = "internal"
@@ -121,8 +124,10 @@ _KINDS: tuple[tuple[type[Error], Failure], ...] = (
     (CallRefused, Failure.REFUSED),
     (LoadError, Failure.LOAD),
     (DeadlineExceeded, Failure.DEADLINE),
+    (PoolFull, Failure.REFUSED),
     (OutOfFuel, Failure.LIMIT),
     (MemoryLimit, Failure.LIMIT),
+    (InputLimit, Failure.LIMIT),
     (OutputLimit, Failure.LIMIT),
     (Cancelled, Failure.CANCELLED),
     (Trap, Failure.TRAP),

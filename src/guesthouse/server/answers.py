@@ -9,9 +9,9 @@ no such guest, entry or call  404     error object
 deadline                      504     error object
 trap, a limit, a failure      502     error object
 cancelled                     409     error object
-too many calls                503     error object, ``Retry-After``
+too many calls or instances   503     error object, ``Retry-After``
 a parameter is wrong          400     error object
-the body is too large         413     error object
+too much input                413     error object
 ============================  ======  ================================================================
 
 Each answer to a call carries ``Guesthouse-Call`` (its id) and ``Guesthouse-Receipt`` (JSON: what it cost).
@@ -30,6 +30,7 @@ from guesthouse.errors import (
     Cancelled,
     DeadlineExceeded,
     Error,
+    InputLimit,
     LoadError,
     NotFound,
     ResourceError,
@@ -62,6 +63,7 @@ _STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (LoadError, 422),
     (BadRequest, 400),
     (TooLarge, 413),
+    (InputLimit, 413),
     (Conflict, 409),
 )
 

@@ -6,7 +6,7 @@ from guesthouse.calls import Call, Result, Terms
 from guesthouse.calls.crossing import Unresolved
 from guesthouse.calls.terms import PLAIN
 from guesthouse.engine import HostFunction
-from guesthouse.errors import CallError, CallRefused, NotFound, OutputLimit, Trap
+from guesthouse.errors import CallRefused, NotFound, OutputLimit, Trap
 from guesthouse.interfaces.faasm.io import text_at
 from guesthouse.interfaces.faasm.message import Message, message_of, output_of
 from guesthouse.interfaces.faasm.rows import CHAIN, row
@@ -77,8 +77,6 @@ def _chain(
     session = session_of(call)
     limits = session.limits
     payload = call.instance.read(data, length) if length else b""
-    if length > limits.input:
-        raise CallError(f"an input of {length} bytes; {limits.input} are allowed", guest=call.guest)
     if call.depth >= limits.depth:
         raise CallRefused("depth", limit=limits.depth, guest=call.guest)
     if len(call.children) >= limits.children:
