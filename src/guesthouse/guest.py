@@ -16,6 +16,7 @@ from guesthouse.interfaces import Command, GuestSide, Interface
 from guesthouse.limits import Duration, Limits, parse_duration
 from guesthouse.loading import check_options
 from guesthouse.registry import Links
+from guesthouse.starting import start
 from guesthouse.variants import Variants
 
 if TYPE_CHECKING:
@@ -256,6 +257,10 @@ class Guest:
                 self._ceilings.clear()
             known = self._ceilings[id(ceiling)] = ceiling, self.limits.at_most(ceiling)
         return known[1]
+
+    def start(self, instance: Instance, call: Call | None) -> None:
+        """Start an instance, waiting for a place; see :class:`guesthouse.interfaces.LoadedGuest`."""
+        start(instance, call)
 
     def dismiss(self, instance: Instance, call: Call | None) -> None:
         """Release and close an instance; see :class:`guesthouse.interfaces.LoadedGuest`."""

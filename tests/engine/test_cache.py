@@ -192,7 +192,7 @@ def test_a_full_pool_is_told_and_empties_again():
     held = [template.open() for _ in range(17)]
     for instance in held[:16]:
         instance.start()
-    with pytest.raises(ResourceError, match="all places for instances are taken"):
+    with pytest.raises(ResourceError, match="all 16 places for instances are taken"):
         held[16].start()
     for instance in held:
         instance.close()

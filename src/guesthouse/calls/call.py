@@ -212,6 +212,22 @@ class Call:
         if self.deadline and monotonic_ns() >= self.deadline:
             raise DeadlineExceeded(limit=self.wall, guest=self.guest)
 
+    def sleep(self, turn: threading.Lock, seconds: float | None = None) -> None:
+        """Sleep until somebody releases `turn`; a cancellation and the deadline end the sleep, too.
+
+        Args:
+            turn: a lock that the calling thread has acquired.
+            seconds: how long at most.
+        """
+        left = self.remaining()
+        bounds = [bound for bound in (left, seconds) if bound is not None]
+        self._parked = turn
+        try:
+            if self._reason is None:
+                turn.acquire(timeout=min(bounds, default=-1))
+        finally:
+            self._parked = None
+
     def remaining(self) -> float | None:
         """Return the seconds until the deadline, never negative; ``None`` without a deadline."""
         if not self.deadline:

@@ -26,6 +26,7 @@ from guesthouse.calls.futures import CallFuture
 from guesthouse.calls.limits import CallLimits
 from guesthouse.calls.results import Result
 from guesthouse.calls.running import Running
+from guesthouse.calls.stalling import stalled
 from guesthouse.calls.terms import PLAIN, Terms
 from guesthouse.calls.waiting import Waiting
 from guesthouse.errors import NotFound
@@ -221,6 +222,15 @@ class Scheduler:
         """Return the calls that are pending or running."""
         with self._lock:
             return list(self._calls.live.values())
+
+    def stalled(self, holds: Callable[[Call], bool], starves: Callable[[Call], bool]) -> bool:
+        """Say whether no call can give back what it holds, because each waits for one that lacks it.
+
+        Args:
+            holds: whether a call holds some of what is scarce.
+            starves: whether a call waits for it.
+        """
+        return stalled(self.live(), holds, starves)
 
     def stats(self) -> dict[str, int]:
         """Return counts for metrics: live, pending and remembered calls, threads."""

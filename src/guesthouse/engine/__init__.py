@@ -13,6 +13,7 @@ from guesthouse.engine.functions import (
 )
 from guesthouse.engine.linker import SharedMemory, Template
 from guesthouse.engine.modules import ModuleInfo, read, read_file
+from guesthouse.engine.places import Places, Turn
 from guesthouse.engine.selftest import check
 from guesthouse.engine.text import wat_to_wasm
 from guesthouse.engine.waking import notifier, wake_all
@@ -29,10 +30,12 @@ __all__ = [
     "ModuleInfo",
     "Native",
     "OutOfBounds",
+    "Places",
     "Progress",
     "SharedMemory",
     "Template",
     "Trapping",
+    "Turn",
     "claim_slot",
     "notifier",
     "read",

@@ -24,6 +24,7 @@ cdef class Instance:
     cdef void* store
     cdef void* pre                      # wasmtime_instance_pre_t*, owned by the template
     cdef readonly object template
+    cdef readonly object places         # the line before the pool, None outside of one
     cdef public object call             # handed to Python host functions as their first argument
     cdef list attachments
     cdef dict functions

@@ -2,6 +2,8 @@
 
 from typing import Any, Self
 
+from guesthouse.engine.places import Places
+
 WASM_STACK: int
 
 def claim_slot(name: str) -> int: ...
@@ -11,6 +13,7 @@ class Attachment: ...
 class Instance:
     call: Any
     template: Any
+    places: Places | None
     input: bytes
     deadline: int
     @property

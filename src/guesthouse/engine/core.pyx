@@ -15,7 +15,7 @@ from guesthouse.engine.abi cimport api, boxed_t
 from guesthouse.engine.traps cimport take_backtrace, take_message
 from guesthouse.engine.values cimport pack, unpack
 from guesthouse.errors import (
-    Cancelled, DeadlineExceeded, MemoryLimit, OutOfFuel, OutputLimit, ResourceError, Trap,
+    Cancelled, DeadlineExceeded, MemoryLimit, OutOfFuel, OutputLimit, PoolFull, Trap,
 )
 from guesthouse.engine.exits import Exit, OutOfBounds
 from guesthouse.engine.traps import TRAP_REASONS
@@ -82,9 +82,8 @@ cdef class Instance:
             raise MemoryError("no memory for an instance record")
         self.record = record
         self.pre = pre
-        self.template = template
-        self.attachments = []
-        self.functions = {}
+        self.template, self.places = template, template.module.variant.places
+        self.attachments, self.functions = [], {}
         record.counts = <uint32_t*>(record + 1)
         record.owner = <PyObject*>self
         record.handle = &self.handle
@@ -111,6 +110,8 @@ cdef class Instance:
         Py_XDECREF(record.pending)
         free(record)
         self.attachments = []               # what they refer to the instance by must not keep it alive
+        if self.places is not None and self.places.line:
+            self.places.free()
 
     # -- before the start
 
@@ -131,7 +132,7 @@ cdef class Instance:
 
         Raises:
             MemoryLimit: its memories do not fit the limit.
-            ResourceError: all places of the instance pool are taken.
+            PoolFull: there is no place for one more; it can be tried again.
             CallError: as :meth:`invoke`.
         """
         cdef Record* record = self.alive()
@@ -298,9 +299,8 @@ cdef class Instance:
             reason = TRAP_REASONS[code] if code < len(TRAP_REASONS) else f"trap code {code}"
             return Trap(reason, code=code, backtrace=backtrace, function=function)
         if text.startswith("maximum concurrent limit"):
-            return ResourceError(
-                "all places for instances are taken; close some, or make the engine with more `slots`",
-                resource="instance pool")
+            self.broken = False                 # nothing of it has run
+            return PoolFull(self.places.total)
         return Trap(text or "the engine stopped the guest", backtrace=backtrace, function=function)
 
     # -- memory

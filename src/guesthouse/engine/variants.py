@@ -20,6 +20,7 @@ from wasmtime import _ffi as ffi
 from guesthouse.engine import faults, ticker
 from guesthouse.engine.core import WASM_STACK
 from guesthouse.engine.modules import ModuleInfo
+from guesthouse.engine.places import Places
 
 #: What fits into a slot of the pool (DESIGN section 3, item 4): generous, since it is address space only.
 POOL_TABLE_ELEMENTS = 200_000
@@ -91,6 +92,7 @@ class Variant:
 
     Attributes:
         pointer: address of its ``wasm_engine_t``.
+        places: the line before its pool; ``None`` where there is no pool.
         companions: modules that were compiled for instances' companions, by hash (`engine.linking`).
         settings: all that decides about the code it compiles, as text; part of the cache key.
     """
@@ -116,6 +118,7 @@ class Variant:
         faults.remember()
         self.pointer: int = ctypes.cast(self._engine.ptr(), ctypes.c_void_p).value or 0
         self.settings = repr(kind)
+        self.places = Places(slots) if kind.pooled else None
         ticker.start(self.pointer)
         # Modules, templates and compilations keep their variant, so that it ends with the last of them and
         # not under anybody's feet.  Calling `close` before is for those who know that nothing is in use.

@@ -157,7 +157,15 @@ class LoadedGuest(Protocol):
     def open(self, call: Call | None, template: Template | None = None) -> Instance:
         """Open an instance under this guest's limits and the call's deadline, with all interfaces bound.
 
-        Nothing of the guest has run; the caller starts it, and hands it to :meth:`dismiss` in the end.
+        Nothing of the guest has run; the caller hands it to :meth:`start`, and to :meth:`dismiss` in the end.
+        """
+
+    def start(self, instance: Instance, call: Call | None) -> None:
+        """Start an instance; a call waits where the pool of instances is full.
+
+        Raises:
+            PoolFull: no place came free until the call's deadline, or none can.
+            CallError: the module's own start function ended early, or the call was cancelled.
         """
 
     def dismiss(self, instance: Instance, call: Call | None) -> None:
@@ -240,7 +248,7 @@ class GuestSide:
         """
         instance = self.guest.open(call)
         try:
-            instance.start()
+            self.guest.start(instance, call)
             return self.run(instance, call)
         finally:
             self.guest.dismiss(instance, call)

@@ -118,7 +118,7 @@ class FaasmSide(GuestSide):
             return super().serve(call)
         instance = self._processes.open(call)
         try:
-            instance.start()
+            self.guest.start(instance, call)
             return self.run(instance, call)
         finally:
             self.guest.dismiss(instance, call)

@@ -197,7 +197,7 @@ class WasixSide(WasiSide):
         try:
             if template is not None and shared is not None:
                 self._allow_threads(instance, call, template, shared)
-            instance.start()
+            self.guest.start(instance, call)
             return self.run(instance, call)
         finally:
             self.guest.dismiss(instance, call)
