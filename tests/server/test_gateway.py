@@ -7,6 +7,8 @@ import time
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from guesthouse.server import Access, Gateway
 from guesthouse.server.access import is_loopback, split_address
@@ -235,6 +237,19 @@ def test_a_token_is_asked_for_everywhere(host):
         good = {"Authorization": f"Bearer {TOKEN}"}
         assert client.post("/v1/guests/plain/call", content=b"x", headers=good).content == b"x"
         assert client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_guests_do_not_see_the_token_that_let_a_request_in(host):
+    async def seen(request):
+        return PlainTextResponse(str(request.headers.get("authorization")))
+
+    route = Route("/mounted", seen)
+    given = {"Authorization": f"Bearer {TOKEN}"}
+    with Gateway(host, "127.0.0.1:0", tokens=TOKEN, mounts=[route]) as gateway:
+        assert httpx.get(f"{gateway.url}/mounted").status_code == 401
+        assert httpx.get(f"{gateway.url}/mounted", headers=given).text == "None"
+    with Gateway(host, "127.0.0.1:0", mounts=[route]) as gateway:
+        assert httpx.get(f"{gateway.url}/mounted", headers=given).text == given["Authorization"]
 
 
 def test_a_tenant_s_token_reaches_that_tenant_only(host, module):

@@ -11,10 +11,12 @@ import hmac
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, URLPath
 from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 DEFAULT_TENANT = "default"
@@ -125,6 +127,26 @@ class AccessMiddleware:
                 await answer(scope, receive, send, status, message)
                 return
         await self.app(scope, receive, send)
+
+
+class WithoutToken(BaseRoute):
+    """A route that leads to guests, who must not learn the token that let the request in."""
+
+    def __init__(self, route: BaseRoute) -> None:
+        self.route = route
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match what the route matches."""
+        return self.route.matches(scope)
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        """Find what the route finds."""
+        return self.route.url_path_for(name, **path_params)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request without its ``Authorization``."""
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() != b"authorization"]
+        await self.route.handle({**scope, "headers": headers}, receive, send)
 
 
 async def answer(scope: Scope, receive: Receive, send: Send, status: int, message: str) -> None:

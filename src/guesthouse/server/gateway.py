@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from guesthouse import native_threads
 from guesthouse.errors import Error
@@ -25,7 +25,7 @@ from guesthouse.interfaces import available
 from guesthouse.limits import Size, parse_size
 from guesthouse.observe import log
 from guesthouse.server import answers
-from guesthouse.server.access import Access, AccessMiddleware, is_loopback, split_address
+from guesthouse.server.access import Access, AccessMiddleware, WithoutToken, is_loopback, split_address
 from guesthouse.server.api import InvokeApi
 from guesthouse.server.faasm import FaasmUploads, PlannerApi
 from guesthouse.server.page import StatusPage
@@ -55,7 +55,7 @@ class Gateway:
         tokens: a token, or the tenant that each token may act for (``None`` for any).
         uploads: capabilities that uploaded guests may ask for; ``None`` switches uploads off.
         upload_limit: bytes that an uploaded module may have.
-        mounts: further routes.
+        mounts: further routes, such as those of cells that a manifest of Pulp's runs.
 
     Raises:
         ValueError: the address is malformed, or not loopback and there is no token.
@@ -89,17 +89,21 @@ class Gateway:
         self, uploads: Collection[str] | None, upload_limit: int, mounts: Sequence[BaseRoute]
     ) -> Starlette:
         api = InvokeApi(self.host, self.access)
-        routes: list[BaseRoute] = [*StatusPage(api).routes()]
+        page = StatusPage(api)
+        routes: list[BaseRoute] = [Route("/healthz", page.health)]
         planner = PlannerApi(api)
         routes += planner.routes()
         if uploads is not None:
             shelf = Shelf(self.host)
             routes += UploadApi(api, shelf, uploads, upload_limit).routes()
             routes += FaasmUploads(planner, shelf, uploads, upload_limit).routes()
-        routes += [*api.routes(), *mounts]
+        routes += api.routes()
+        mounted = list(mounts)
         for interface in available():
             offered = getattr(interface, "http_routes", None)
-            routes += offered(self.host) if offered is not None else []
+            mounted += offered(self.host) if offered is not None else []
+        routes += [WithoutToken(route) for route in mounted] if self.access.tokens else mounted
+        routes.append(Route("/", page.page))  # a cell's own comes before it
         guard = Middleware(AccessMiddleware, access=self.access, public=frozenset({"/healthz"}))
         return Starlette(
             routes=routes, middleware=[guard], exception_handlers={Error: _refuse, ClientDisconnect: _gone}

@@ -10,7 +10,6 @@ from html import escape
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
 
 from guesthouse.limits import format_duration, format_size
 from guesthouse.server.api import InvokeApi
@@ -41,10 +40,6 @@ class StatusPage:
 
     def __init__(self, api: InvokeApi) -> None:
         self.api, self.host = api, api.host
-
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [Route("/", self.page), Route("/healthz", self.health)]
 
     async def page(self, request: Request) -> Response:
         """Answer ``GET /``."""

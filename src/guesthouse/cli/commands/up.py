@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from cyclopts import Parameter
+from starlette.routing import BaseRoute
 
 from guesthouse import application, manifest
 from guesthouse.cli import options, output
@@ -28,7 +29,7 @@ def command(
     listen: Annotated[
         str | None,
         Parameter(
-            help=f"HOST:PORT of the HTTP side ({DEFAULT_LISTEN}; none for Pulp's manifests, whose cells "
+            help=f"HOST:PORT of the HTTP side ({DEFAULT_LISTEN}; for Pulp's manifests HTTP_PORT, where cells "
             "listen themselves); other than loopback needs a token."
         ),
     ] = None,
@@ -75,12 +76,14 @@ def command(
         # Beside the main thread: a module that compiles would hold signals back until it is done.
         interruptible(lambda: [application.load(host, app) for app in ours], host)
         granted = None if uploads is None else [name for name in uploads if name]
-        with _cells(host, theirs):
+        with _cells(host, theirs, mounted=listen is not None or bool(ours)) as routes:
             wait = catch_signals()  # before anybody can know that it serves
             if listen is None and not ours:
                 wait()
                 return 0
-            with Gateway(host, listen or DEFAULT_LISTEN, tokens=token, uploads=granted) as gateway:
+            with Gateway(
+                host, listen or DEFAULT_LISTEN, tokens=token, uploads=granted, mounts=routes
+            ) as gateway:
                 _announce(host, gateway)
                 wait()
     return 0
@@ -110,14 +113,16 @@ def catch_signals() -> Callable[[], None]:
     return wait
 
 
-def _cells(host: Host, paths: Sequence[Path]) -> AbstractContextManager[object]:
-    """Return what serves Pulp's manifests while it is entered; nothing for none."""
+def _cells(
+    host: Host, paths: Sequence[Path], *, mounted: bool
+) -> AbstractContextManager[Sequence[BaseRoute]]:
+    """Return what serves Pulp's manifests while it is entered, and gives a gateway its routes."""
     if not paths:
-        return nullcontext()
+        return nullcontext(())
     for interface in available():
         serve = getattr(interface, "serve_manifests", None)
         if serve is not None:
-            return cast(AbstractContextManager[object], serve(host, paths))
+            return cast(AbstractContextManager[Sequence[BaseRoute]], serve(host, paths, mounted=mounted))
     raise ManifestError("this installation has no interface that serves it", file=str(paths[0]))
 
 

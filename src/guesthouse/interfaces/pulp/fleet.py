@@ -87,6 +87,7 @@ class Fleet:
         self._strict_links = strict_links
         self._registered = registered
         self._members: dict[tuple[str, str], Member] = {}
+        self.front = Gateway(manifest.routes, self._site)
         self._gateway: HTTPServer | None = None
         self._lock = threading.RLock()
 
@@ -255,7 +256,7 @@ class Fleet:
                 f":{settings.get('HTTP_PORT') or DEFAULT_PORT}", settings.get("HTTP_HOST")
             )
             self._gateway = HTTPServer(
-                Gateway(self.manifest.routes, self._site),
+                self.front,
                 self.threads,
                 address,
                 (Path(cert), Path(key)) if cert and key else None,

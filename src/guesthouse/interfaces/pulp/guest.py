@@ -24,8 +24,11 @@ from guesthouse.interfaces.pulp.structs import Envelope
 from guesthouse.interfaces.pulp.turns import current_chain
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
     from guesthouse.engine import Instance, ModuleInfo
     from guesthouse.interfaces.pulp.cell import Cell
+    from guesthouse.interfaces.pulp.http.site import Site
     from guesthouse.interfaces.pulp.resident import Residence, Resident
 
 
@@ -137,9 +140,28 @@ class PulpInterface:
         """Make the guest side."""
         return PulpSide(guest)
 
+    def http_routes(self, host: Any) -> list[BaseRoute]:
+        """Return what the host's cells answer over HTTP, for its gateway."""
+        from guesthouse.interfaces.pulp.http.mounting import CellRoutes
+
+        def site() -> Site | None:  # to ask for the service would make it
+            if not any(guest.interface == self.name for guest in host.guests):
+                return None
+            found: Site | None = host.service("pulp").catalogue.http.site
+            return found
+
+        return [CellRoutes(site, lambda: host.service("pulp").catalogue.threads)]
+
     @contextlib.contextmanager
-    def serve_manifests(self, host: Any, paths: Sequence[Path]) -> Iterator[object]:
+    def serve_manifests(
+        self, host: Any, paths: Sequence[Path], *, mounted: bool = False
+    ) -> Iterator[list[BaseRoute]]:
         """Run Pulp's own manifests on a host's engine while entered.
+
+        Args:
+            host: the host.
+            paths: the manifests.
+            mounted: whether a gateway will mount the routes that this yields.
 
         Raises:
             ManifestError: they are malformed, or do not fit together.
@@ -147,8 +169,8 @@ class PulpInterface:
         """
         from guesthouse.interfaces.pulp.serving import serving
 
-        with serving(host, paths) as served:
-            yield served
+        with serving(host, paths, mounted=mounted) as routes:
+            yield [routes]
 
 
 def guest_is_cell(info: ModuleInfo) -> bool:

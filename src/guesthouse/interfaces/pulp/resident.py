@@ -147,7 +147,7 @@ class Residence:
             LoadError: a capability could not be set up or refused the cell.
             Error: the cell failed to start or to initialise.
         """
-        taking_part = self._taking_part(guest.granted)
+        taking_part = self._taking_part(guest)
         with self._lock:
             for capability in taking_part:
                 self._set_capability_up(capability)
@@ -164,7 +164,7 @@ class Residence:
         loaded = _Hosted(spec, self._linked(guest), guest.granted, taking_part, ())
         object.__setattr__(loaded, "guest", guest)
         unit = Unit(spec, lambda _: Cell(loaded, tenant=guest.tenant, services=self), self._finalize)
-        eventful = any(name in guest.granted for name in self.catalogue.eventful)
+        eventful = any(capability.name in self.catalogue.eventful for capability in taking_part)
         resident = Resident(guest, unit, eventful=eventful)
         with self._lock:
             self._residents[spec.id] = resident
@@ -218,12 +218,17 @@ class Residence:
                 hook()
         self.catalogue.threads.close()
 
-    def _taking_part(self, granted: frozenset[str]) -> tuple[Capability, ...]:
-        return tuple(
-            capability
-            for capability in self._registry
-            if capability.name in granted or self._registry.is_always(capability.name)
-        )
+    def _taking_part(self, guest: LoadedGuest) -> tuple[Capability, ...]:
+        """Return what looks after a cell: a grant of all of Pulp does not ask for everything to be set up."""
+        imported = {item.name for item in guest.info.imports if item.module == "pulp"}
+
+        def takes_part(capability: Capability) -> bool:
+            if self._registry.is_always(capability.name):
+                return True
+            used = not capability.functions or any(row.name in imported for row in capability.functions)
+            return used and capability.name in guest.granted
+
+        return tuple(filter(takes_part, self._registry))
 
     def _set_capability_up(self, capability: Capability) -> None:
         if capability in self._set_up:

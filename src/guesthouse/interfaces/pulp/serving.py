@@ -14,6 +14,7 @@ from guesthouse.errors import ManifestError
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.control import ControlSocket
 from guesthouse.interfaces.pulp.fleet import SQL, Fleet
+from guesthouse.interfaces.pulp.http.mounting import CellRoutes
 from guesthouse.interfaces.pulp.manifest import ApplicationManifest, CellManifest, HostManifest
 from guesthouse.interfaces.pulp.runtime import Runtime
 from guesthouse.interfaces.pulp.spec import CellSpec
@@ -30,26 +31,34 @@ CONTROL_SOCKET = "PULP_CTL_SOCK"
 
 
 @contextlib.contextmanager
-def serving(host: Any, paths: Sequence[Path]) -> Iterator[Runtime | Fleet]:
+def serving(host: Any, paths: Sequence[Path], *, mounted: bool = False) -> Iterator[CellRoutes]:
     """Run cells on a host's engine, with the capabilities that the host knows, while entered.
 
     Args:
         host: a `guesthouse.Host`.
         paths: cell manifests, or one application manifest, or one host manifest.
+        mounted: another server will answer for the cells, so their own listener takes any free port, unless
+            ``HTTP_PORT`` says which.
+
+    Yields:
+        What that server mounts.
 
     Raises:
         ManifestError: they are malformed, or do not fit together.
         LoadError: a capability could not be set up, or nothing could be started.
     """
     settings = dict(os.environ)
-    served = made(host, paths, settings)
+    if mounted and not settings.get("HTTP_PORT"):
+        settings["HTTP_PORT"] = "0"
+    served, routes = _made(host, paths, settings)
     with served, _controlled(served, settings):
-        yield served
+        yield routes
     log.info("pulp exit clean")
 
 
-def made(host: Any, paths: Sequence[Path], settings: Mapping[str, str]) -> Runtime | Fleet:
-    """Return what runs manifests, not started; arguments and errors as for `serving`."""
+def _made(
+    host: Any, paths: Sequence[Path], settings: Mapping[str, str]
+) -> tuple[Runtime | Fleet, CellRoutes]:
     kinds = {path: kind_of(path) for path in paths}
     if len(paths) > 1 and set(kinds.values()) != {"pulp.cell"}:
         odd = next(path for path, kind in kinds.items() if kind != "pulp.cell")
@@ -57,12 +66,12 @@ def made(host: Any, paths: Sequence[Path], settings: Mapping[str, str]) -> Runti
             f"a {kinds[odd]} manifest runs alone; start another host for the others", file=str(odd)
         )
     registered = functools.partial(with_strangers, known=host.registry)
-    surroundings = Surroundings(host.engine, _neighbours(), options={"env": forwarded(settings)})
+    surroundings = Surroundings(host.engine, _neighbours(), options={"env": forwarded(os.environ)})
     root = Path(settings.get(STORAGE_ROOT) or "data")
     kind = next(iter(kinds.values()))
     strict = settings.get(STRICT_LINKS, "0" if kind == "pulp.cell" else "1") == "1"
     if kind == "pulp.host":
-        return Fleet(
+        fleet = Fleet(
             HostManifest.load(paths[0]),
             surroundings,
             storage_root=root,
@@ -70,21 +79,24 @@ def made(host: Any, paths: Sequence[Path], settings: Mapping[str, str]) -> Runti
             strict_links=strict,
             registered=registered,
         )
+        return fleet, CellRoutes(lambda: fleet.front, lambda: fleet.threads)
     together = kind == "pulp.app"
     cells = (
         _placed(ApplicationManifest.load(paths[0]))
         if together
         else [CellManifest.load(path) for path in paths]
     )
-    return Runtime(
+    catalogue = Catalogue(sql=settings.get(SQL) or "sqlite")
+    runtime = Runtime(
         cells,
-        registered(Catalogue(sql=settings.get(SQL) or "sqlite").registry()),
+        registered(catalogue.registry()),
         surroundings,
         storage_root=root,
         settings=settings,
         strict_links=strict,
         together=together,
     )
+    return runtime, CellRoutes(lambda: catalogue.http.site, lambda: catalogue.threads)
 
 
 def forwarded(settings: Mapping[str, str]) -> dict[str, str]:

@@ -55,6 +55,10 @@ class Gateway:
         self._routes = sorted(routes, key=lambda route: len(route.path), reverse=True)
         self._find = find
 
+    def serves(self, scope: Scope) -> bool:
+        """Whether an application answers below a path."""
+        return self.route(scope["path"]) is not None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request: 404 without a route, 503 while its application is not ready, 502 beyond."""
         if scope["type"] not in ("http", "websocket"):

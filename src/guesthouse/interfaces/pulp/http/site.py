@@ -75,6 +75,15 @@ class Site:
                 stack.enter_context(table.renewing(cell_id))
             yield
 
+    def serves(self, scope: Scope) -> bool:
+        """Whether a cell answers a connection or request."""
+        path = scope["path"]
+        if scope["type"] == "websocket":
+            return self.sockets.find("GET", path) is not None
+        method = scope["method"].upper()
+        streamed = method == "GET" and self.streams.find(method, path) is not None
+        return streamed or self.routes.find(method, path) is not None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection or request: WebSocket upgrades, then event streams, then plain routes."""
         if scope["type"] == "websocket":
