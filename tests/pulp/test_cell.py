@@ -315,7 +315,7 @@ def test_case_12_a_cancelled_caller_does_not_prevent_an_orderly_shutdown(kit) ->
     cell._turn.take()
     thread = threading.Thread(target=waiter)
     thread.start()
-    while not cell._turn._queue:
+    while not cell._turn.waiting:
         time.sleep(0.001)
     stop.set()
     thread.join(5)

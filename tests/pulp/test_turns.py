@@ -73,7 +73,7 @@ def test_contention_is_no_cycle_and_is_served_in_order() -> None:
     for number in range(8):
         threads.append(threading.Thread(target=work, args=(number,)))
         threads[-1].start()
-        while len(turn._queue) <= number:
+        while turn.waiting <= number:
             time.sleep(0.001)
     assert not turn.try_take()
     turn.release()
@@ -104,7 +104,7 @@ def test_waiting_ends_at_the_deadline_or_when_the_call_is_over() -> None:
 
     with pytest.raises(KeyError):
         turn.take(check=cancelled)
-    assert not turn._queue
+    assert not turn.waiting
     holder_done.set()
     thread.join(5)
     assert not turn.busy

@@ -1,12 +1,12 @@
 # cython: language_level=3
 """Native host functions that are measured, and the engine itself called in a loop: the floor under it all."""
 
-from libc.stdint cimport uint8_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from guesthouse.engine.abi cimport api, bytes_t
-from guesthouse.engine.core cimport OK, Record, extern_t, func_t, gh_instance, span, trap, val_t
+from guesthouse.engine.core cimport Instance, OK, Record, extern_t, func_t, gh_instance, span, trap, val_t
 
 
 cdef int nop(Record* record, val_t* args, void* env) noexcept nogil:
@@ -165,4 +165,91 @@ cdef class Raw:
             begun = now() - begun
         if store == NULL:
             raise RuntimeError("the engine cannot start the benchmark's guest")
+        return begun
+
+
+cdef class Bare:
+    """Steps of a live cell, called by the engine and nothing else: what a cell is measured against.
+
+    Args:
+        instance: a started cell that nobody else enters meanwhile; it exports ``pulp_free``.
+        envelope: what each step is handed.
+    """
+
+    cdef Instance instance
+    cdef func_t alloc
+    cdef func_t entry
+    cdef func_t free
+    cdef uint32_t kept          # a block that `tick` and `ticks` reuse
+    cdef bytes envelope
+
+    def __init__(self, Instance instance not None, bytes envelope not None):
+        self.instance, self.envelope = instance, envelope
+        self.alloc = instance.lookup("pulp_alloc")[0]
+        self.entry = instance.lookup("pulp_step")[0]
+        self.free = instance.lookup("pulp_free")[0]
+        self.kept = instance.invoke("pulp_alloc", max(len(envelope), 64))
+
+    cdef bint call(self, func_t* function, val_t* values, size_t n) noexcept nogil:
+        """Whether the guest came back."""
+        cdef void* trapped = NULL
+        return api.func_call(self.instance.record.context, function, values, n, &trapped) == NULL and trapped == NULL
+
+    cdef int32_t step(self, uint32_t block, const uint8_t* data, uint64_t length) noexcept nogil:
+        cdef val_t values[2]
+        cdef uint8_t* place = span(self.instance.record, block, length)
+        if place == NULL:
+            return -1
+        memcpy(place, data, length)
+        values[0].u64, values[1].u64 = block, length
+        return values[0].i32 if self.call(&self.entry, values, 2) else -1
+
+    def tick(self) -> int:
+        """One step in a block that is kept; the engine's call alone."""
+        cdef const uint8_t* data = self.envelope
+        cdef uint64_t length = len(self.envelope)
+        cdef int32_t code
+        with nogil:
+            code = self.step(self.kept, data, length)
+        return code
+
+    def guarded(self) -> int:
+        """`tick` under the guard of every entry: deadline, fault handlers, time spent."""
+        self.instance.enter()
+        try:
+            return self.tick()
+        finally:
+            self.instance.exit()
+
+    def event(self) -> int:
+        """One step in a block of its own, given back afterwards; under the guard of every entry."""
+        cdef const uint8_t* data = self.envelope
+        cdef uint64_t length = len(self.envelope)
+        cdef val_t values[2]
+        cdef uint32_t block
+        cdef int32_t code = -1
+        self.instance.enter()
+        try:
+            with nogil:
+                values[0].u64 = length
+                if self.call(&self.alloc, values, 1):
+                    block = values[0].u32
+                    code = self.step(block, data, length)
+                    values[0].u64, values[1].u64 = block, length
+                    self.call(&self.free, values, 2)
+            return code
+        finally:
+            self.instance.exit()
+
+    def ticks(self, uint64_t n) -> float:
+        """Seconds for ``n`` times `tick` in a C loop."""
+        cdef const uint8_t* data = self.envelope
+        cdef uint64_t length = len(self.envelope)
+        cdef uint64_t i
+        cdef double begun
+        with nogil:
+            begun = now()
+            for i in range(n):
+                self.step(self.kept, data, length)
+            begun = now() - begun
         return begun

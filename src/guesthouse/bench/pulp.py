@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from guesthouse.bench import native
 from guesthouse.bench.memory import resident
 from guesthouse.engine import HostFunction, wat_to_wasm
 from guesthouse.interfaces.pulp.catalogue import Catalogue
@@ -173,20 +174,30 @@ def idle_steps(cell: Cell) -> Callable[[int], float]:
     return spend
 
 
-def bare_steps(cell: Cell) -> Callable[[int], float]:
-    """Return what takes the time of the same guest code without the cell around it."""
-    instance = cell._body.instance
-    block, envelope = instance.invoke("pulp_alloc", 64), HEADER.pack(0, 0, 0)
+def repeated(once: Callable[[], int]) -> Callable[[int], float]:
+    """Return what takes the time of doing something `n` times; it must answer 0."""
 
     def spend(n: int) -> float:
-        write, invoke = instance.write, instance.invoke
+        code = 0
         begun = time.perf_counter()
         for _ in range(n):
-            write(block, envelope)
-            invoke("pulp_step", block, 20)
-        return time.perf_counter() - begun
+            code |= once()
+        spent = time.perf_counter() - begun
+        if code:
+            raise RuntimeError("the cell refused its step")
+        return spent
 
     return spend
+
+
+def bare_steps(cell: Cell) -> dict[str, Callable[[int], float]]:
+    """Return what takes the time of the same guest code without the cell around it, in three ways.
+
+    ``guarded``: called from Python with what guards every entry of the engine room, as a deadline that can
+    end it; ``unguarded``: the engine's call alone; ``in C``: that in a loop without Python.
+    """
+    bare = native.Bare(cell._body.instance, HEADER.pack(0, 0, 0))
+    return {"guarded": repeated(bare.guarded), "unguarded": repeated(bare.tick), "in C": bare.ticks}
 
 
 @contextlib.contextmanager
@@ -222,22 +233,9 @@ def echo_steps(cell: Cell) -> Callable[[int], float]:
     return spend
 
 
-def bare_echo_steps(cell: Cell) -> Callable[[int], float]:
+def bare_echo_steps(cell: Cell) -> dict[str, Callable[[int], float]]:
     """Return what takes the time of the same guest code: block, envelope, step, block back."""
-    instance, envelope = cell._body.instance, event()
-
-    def spend(n: int) -> float:
-        write, invoke, size = instance.write, instance.invoke, len(envelope)
-        begun = time.perf_counter()
-        for _ in range(n):
-            block = invoke("pulp_alloc", size)
-            write(block, envelope)
-            if invoke("pulp_step", block, size):
-                raise RuntimeError("the echo cell refused its request")
-            invoke("pulp_free", block, size)
-        return time.perf_counter() - begun
-
-    return spend
+    return {"guarded": repeated(native.Bare(cell._body.instance, event()).event)}
 
 
 def sibling_calls(runtime: Runtime) -> Callable[[int], float]:

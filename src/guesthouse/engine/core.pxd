@@ -9,7 +9,7 @@ from guesthouse.engine.record cimport (
     EXTERN_FUNC, EXTERN_GLOBAL, EXTERN_MEMORY, EXTERN_SHARED, EXTERN_TABLE, ENDING_CANCELLED, ENDING_DEADLINE,
     ENDING_EXCEPTION, ENDING_EXIT, ENDING_MEMORY, ENDING_MESSAGE, ENDING_OUTPUT, Ending, NOT_ENDING, OK, Record,
     SLOTS, TRAPPED, adopt_memory, append_output, call_func, end, extern_of_t, extern_t, find_func, func_t, gh_instance,
-    interrupted, item_t, leave, memory_grow, memory_size, monotonic, native_t, realtime, refresh, set_output,
+    interrupted, item_t, leave, memory_grow, memory_size, monotonic, native_t, over, realtime, refresh, set_output,
     slice, span, stack_suffices, table_func, trap, val_t,
 )
 
@@ -42,6 +42,7 @@ cdef class Instance:
     cdef uint8_t* span(self, object pointer, object length) except NULL
     cdef int prepare(self, void* engine, void* pre, object template, uint32_t imports) except -1
     cdef void enter(self) except *
+    cdef void enter_at(self, int64_t now) except *
     cdef void exit(self)
     cdef object failure(self, void* error, void* trap, str function)
     cdef func_t* lookup(self, str name) except NULL

@@ -166,6 +166,10 @@ cdef class Instance:
         return self.record
 
     cdef void enter(self) except *:
+        self.enter_at(monotonic())
+
+    cdef void enter_at(self, int64_t now) except *:
+        """`enter` for those who have just looked at the clock."""
         cdef Record* record = self.alive()
         cdef size_t me = <size_t>PyThread_get_thread_ident()
         if self.thread != 0 and self.thread != me:
@@ -178,9 +182,9 @@ cdef class Instance:
         if record.depth == 0:
             ticker.entered()
             faults.enter()
-            record.entered_at = monotonic()
+            record.entered_at = now
             api.set_epoch_deadline(record.context, 1)
-            if interrupted(record):
+            if over(record, now):
                 self.thread = 0
                 faults.leave()
                 ticker.left()

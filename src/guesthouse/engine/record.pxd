@@ -154,6 +154,9 @@ cdef int append_output(Record* record, const uint8_t* data, uint64_t length) noe
 # caller only has to return TRAPPED. To be asked before and after everything that blocks.
 cdef int interrupted(Record* record) noexcept nogil
 
+# The same for a moment of CLOCK_MONOTONIC that the caller has just read.
+cdef int over(Record* record, int64_t now) noexcept nogil
+
 # Nanoseconds a host function may block now before it must ask `interrupted` again: at most 10 ms, at
 # most what is left until the deadline, at most `wanted` (negative: as long as it takes).
 cdef int64_t slice(Record* record, int64_t wanted) noexcept nogil

@@ -155,10 +155,14 @@ cdef int append_output(Record* record, const uint8_t* data, uint64_t length) noe
 
 
 cdef int interrupted(Record* record) noexcept nogil:
+    return over(record, gh_clock(CLOCK_MONOTONIC) if record.deadline else 0)
+
+
+cdef int over(Record* record, int64_t now) noexcept nogil:
     if record.cancelled:
         record.ending = ENDING_CANCELLED
         return 1
-    if record.deadline and gh_clock(CLOCK_MONOTONIC) >= record.deadline:
+    if record.deadline and now >= record.deadline:
         record.ending = ENDING_DEADLINE
         return 1
     return 0

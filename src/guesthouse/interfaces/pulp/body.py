@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from guesthouse.engine import Exit
 from guesthouse.errors import Trap
-from guesthouse.interfaces.pulp import memory, passage
+from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.errors import (
     MESSAGE_LIMIT,
     CellFailed,
@@ -21,6 +21,7 @@ from guesthouse.interfaces.pulp.errors import (
     NotAProvider,
 )
 from guesthouse.interfaces.pulp.freezing import OtherConfiguration, digest
+from guesthouse.interfaces.pulp.passage import Passage
 from guesthouse.interfaces.pulp.structs import HEADER
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class CellCall:
         cell: the cell; capabilities key their state by ``cell.id``.
         guest, tenant: who calls.
         instance: the guest's memory and exports.
+        passage: the ways through it.
         capabilities: what was granted.
         scratch: state that interfaces keep for the life of the instance, under keys of their own.
         id: number of the instance, unique in the process.
@@ -51,6 +53,7 @@ class CellCall:
         self.guest = loaded.spec.label
         self.tenant = tenant
         self.instance = instance
+        self.passage = Passage(instance, self.guest)
         self.capabilities = loaded.granted
         self.scratch: dict[Any, Any] = {}
         self.id = next(_numbers)
@@ -105,6 +108,9 @@ class Body:
         cell: the owner, for host functions.
         loaded: the linked module.
         tenant: isolation domain of the cell.
+
+    Attributes:
+        passage: the ways through it.
     """
 
     def __init__(self, cell: Any, loaded: LoadedCell, tenant: str) -> None:
@@ -114,7 +120,7 @@ class Body:
         self.call = CellCall(cell, self.instance, loaded, tenant)
         self.instance.call = self.call
         self.ended: str | None = None
-        self._idle_block = 0
+        self.passage = self.call.passage
         loaded.bind(self.instance, self.call)
 
     def start(self) -> None:
@@ -144,7 +150,7 @@ class Body:
         try:
             result = self.instance.invoke(function, *args) or 0
         except Exit as leaving:
-            raise self._left(leaving) from None
+            raise self.left(leaving) from None
         return result - (1 << 32) if result >> 31 == 1 else result
 
     def init(self, config: bytes) -> None:
@@ -158,16 +164,16 @@ class Body:
             if frozen_with != digest(config):
                 raise OtherConfiguration(self._name)
             return
-        code = self._hand("pulp_init", config) if config else self.invoke("pulp_init", 0, 0)
+        code = self._way(self.passage.init, config) if config else self.invoke("pulp_init", 0, 0)
         if code:
             raise CellFailed(self._name, "pulp_init", code, self._detail("pulp_init_error"))
 
     def step(self, envelope: bytes) -> int:
         """Run ``pulp_step`` on an encoded envelope and return its code."""
         self._fits(envelope)
-        if len(envelope) == HEADER.size:
-            return self._idle_step(envelope)
-        return self._hand("pulp_step", envelope)
+        self._check_ended()
+        passage = self.passage
+        return self._way(passage.idle if len(envelope) == HEADER.size else passage.step, envelope)
 
     def on_call(self, name: bytes, args: bytes) -> bytes:
         """Run ``pulp_on_call`` and return a copy of the response; its block is freed once."""
@@ -175,9 +181,9 @@ class Body:
         self._fits(args)
         self._check_provider()
         try:
-            code, response, length = passage.call(self.instance, name, args, MESSAGE_LIMIT, self._name)
+            code, response, length = self.passage.call(name, args, MESSAGE_LIMIT)
         except Exit as leaving:
-            raise self._left(leaving) from None
+            raise self.left(leaving) from None
         if code:
             raise CellFailed(self._name, "pulp_on_call", code, self._detail("pulp_on_call_error"))
         if length > MESSAGE_LIMIT:
@@ -228,16 +234,6 @@ class Body:
             return
         self._loaded.dismiss(self.instance, self.call)
 
-    def _idle_step(self, envelope: bytes) -> int:
-        """Step without payload: one block of the guest serves all of them (spec/pulp.md 2.3, item 7)."""
-        if not self._idle_block:
-            self._idle_block, _ = memory.allocate(self.instance, HEADER.size, self._name)
-        self._check_ended()
-        try:
-            return passage.again(self.instance, "pulp_step", self._idle_block, envelope)
-        except Exit as leaving:
-            raise self._left(leaving) from None
-
     def _provide(self, name: bytes, args: bytes, take: Callable[[int, int], Lifted]) -> Lifted:
         """Enter ``pulp_on_call``: one block holds the cleared out cells, the name and the arguments."""
         instance = self.instance
@@ -257,13 +253,11 @@ class Body:
             raise CellFailed(self._name, "pulp_on_call", code, self._detail("pulp_on_call_error"))
         return take(pointer, length)
 
-    def _hand(self, entry: str, data: bytes) -> int:
-        """Run ``pulp_init`` or ``pulp_step`` on bytes in a block of their own."""
-        self._check_ended()
+    def _way(self, way: Callable[[bytes], int], data: bytes) -> int:
         try:
-            return passage.hand(self.instance, entry, data, self._name)
+            return way(data)
         except Exit as leaving:
-            raise self._left(leaving) from None
+            raise self.left(leaving) from None
 
     def _check_provider(self) -> None:
         self._check_ended()
@@ -274,7 +268,7 @@ class Body:
         if self.ended is not None:
             raise Trap(self.ended, guest=self._name)
 
-    def _left(self, leaving: Exit) -> Trap:
+    def left(self, leaving: Exit) -> Trap:
         """The guest has left with an exit code: nobody can enter it any more."""
         self.ended = f"module closed with exit_code({leaving.code})"
         return Trap(self.ended, guest=self._name)

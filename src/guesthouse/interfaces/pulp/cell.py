@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from guesthouse.errors import CallError, DeadlineExceeded, LoadError
+from guesthouse.engine import Exit
+from guesthouse.errors import CallError, LoadError
 from guesthouse.interfaces.pulp import codec
 from guesthouse.interfaces.pulp.body import Body, Tree
 from guesthouse.interfaces.pulp.errors import (
@@ -19,21 +20,20 @@ from guesthouse.interfaces.pulp.errors import (
 )
 from guesthouse.interfaces.pulp.loading import LoadedCell, load
 from guesthouse.interfaces.pulp.spec import CellSpec, SpecLike
-from guesthouse.interfaces.pulp.structs import HEADER, Envelope
+from guesthouse.interfaces.pulp.structs import Envelope
 from guesthouse.interfaces.pulp.surroundings import Surroundings
-from guesthouse.interfaces.pulp.turns import Turn, WaitTimeout, current_chain
+from guesthouse.interfaces.pulp.threshold import Threshold
 from guesthouse.observe import log
 
 if TYPE_CHECKING:
     from guesthouse.capabilities import Capability
     from guesthouse.registry import Registry
 
-Done = TypeVar("Done")
 Lifted = TypeVar("Lifted")
 Check = Callable[[], object]
 
 
-class Cell:
+class Cell(Threshold):
     """A live cell.  Any thread may call any method; entries into the guest take turns.
 
     Made by `load`.  A context manager: leaving it closes the cell.
@@ -47,14 +47,12 @@ class Cell:
     """
 
     def __init__(self, loaded: LoadedCell, *, tenant: str = "default", services: Any = None) -> None:
+        super().__init__(loaded.spec.label, loaded.spec.timeout)
         self.spec = loaded.spec
         self.tenant = tenant
         self.services = services
         self._loaded = loaded
         self.on_end: Callable[[str, CallError], object] | None = None
-        self._turn = Turn(loaded.spec.label)
-        self._budget = int(loaded.spec.timeout * 1e9)
-        self._closed = False
         self._stopped = False
         self._coming: Body | None = None  # the instance that a reload initialises
         self._attached: list[Capability] = []
@@ -136,11 +134,6 @@ class Cell:
         return self.spec.name
 
     @property
-    def label(self) -> str:
-        """What logs and errors call the cell."""
-        return self.spec.label
-
-    @property
     def id(self) -> str:
         """The routing id, by which capabilities key what they keep for the cell."""
         return self.spec.id
@@ -163,11 +156,6 @@ class Cell:
     def usable(self) -> bool:
         """Whether the guest can be entered: not closed, and not ended by a trap or timeout."""
         return not self._closed and self._body.usable
-
-    @property
-    def busy(self) -> bool:
-        """Whether somebody is in the cell or waits for it."""
-        return self._turn.busy
 
     # -- entry points
 
@@ -213,13 +201,6 @@ class Cell:
             envelope = Envelope(wall_time=time.time_ns())
         data = envelope if isinstance(envelope, bytes) else envelope.encode()
         return self._enter("pulp_step", timeout, check, Body.step, data)
-
-    def idle_step(self, call_number: int, wall_time: int) -> int | None:
-        """Run an idle step unless the cell is busy or somebody waits for it; ``None`` when skipped."""
-        if not self._turn.try_take():
-            return None
-        envelope = HEADER.pack(call_number, wall_time, 0)
-        return self._inside("pulp_step", time.monotonic_ns() + self._budget, Body.step, (envelope,))
 
     def call(
         self, name: str, args: bytes = b"", *, timeout: float | None = None, check: Check | None = None
@@ -407,57 +388,30 @@ class Cell:
         state = "closed" if self._closed else "live" if self._body.usable else "ended"
         return f"<Cell {self.name!r} {state}>"
 
-    # -- turns and deadlines
+    # -- inside
 
-    def _take(self, timeout: float | None, check: Check | None) -> None:
-        self._turn.take(None if timeout is None else time.monotonic() + timeout, check)
-
-    def _enter(
-        self, function: str, timeout: float | None, check: Check | None, work: Callable[..., Done], *args: Any
-    ) -> Done:
-        """Wait for the turn, then do some work inside; the budget counts from now."""
-        if self._closed:
-            raise CellClosed("cell is closed", cell=self.label)
-        until = time.monotonic_ns() + (self._budget if timeout is None else int(timeout * 1e9))
-        try:
-            self._turn.take(until / 1e9, check)
-        except WaitTimeout as error:
-            limit = self.spec.timeout if timeout is None else timeout
-            raise DeadlineExceeded(limit=limit, guest=self.label, function=function) from error
-        return self._inside(function, until, work, args)
-
-    def _inside(self, function: str, until: int, work: Callable[..., Done], args: tuple[Any, ...]) -> Done:
-        """Do some work with the turn held: set the deadline, name failures, give the turn back."""
-        chain = current_chain()
-        outer = chain.deadline
-        body = self._body
-        try:
-            if self._closed:
-                raise CellClosed("cell is closed", cell=self.label)
-            if not body.usable:
-                raise CellClosed(f"cell has ended: {body.ended}; reload it", cell=self.label)
-            chain.deadline = body.instance.deadline = min(until, outer) if outer else until
-            return work(body, *args)
-        except (CellFailed, CellClosed):
-            raise
-        except CallError as error:
+    def _failed(self, function: str, body: Body, error: Exception) -> Exception:
+        """Return what an entry that failed raises; told with the turn held."""
+        if isinstance(error, CellFailed | CellClosed):
+            return error
+        if isinstance(error, Exit):
+            error = body.left(error)
+        if isinstance(error, CallError):
             error.within(self.label)
-            if body.usable:
-                raise
-            body.ended = body.ended or error.message
-            if self.on_end is not None:
-                self.on_end(function, error)
-            raise prefixed(error, f"{function} trap") from error.__cause__
-        except Exception as error:
-            if not body.usable and body.ended is None:
-                failure = HostFunctionFailed(self.label, function, error)
-                body.ended = failure.message
-                if self.on_end is not None:
-                    self.on_end(function, failure)
-            raise
-        finally:
-            chain.deadline = outer
-            self._turn.release()
+        if body.usable:
+            return error
+        if isinstance(error, CallError):
+            self._end(function, body, error)
+            return prefixed(error, f"{function} trap")
+        if body.ended is None:
+            self._end(function, body, HostFunctionFailed(self.label, function, error))
+        return error
+
+    def _end(self, function: str, body: Body, error: CallError) -> None:
+        """Note that an entry has ended the guest, and tell who wants to know."""
+        body.ended = body.ended or error.message
+        if self.on_end is not None:
+            self.on_end(function, error)
 
     def _over(self) -> bool:
         return self._closed or self._stopped or not self._body.usable

@@ -114,7 +114,16 @@ def no_strangers(cell: str, function: str) -> Iterator[None]:
     except Error:
         raise
     except Exception as error:
-        raise HostFunctionFailed(cell, function, error) from error
+        raise known(error, cell, function) from error
+
+
+def known(error: Exception, cell: str, function: str) -> Error:
+    """Return an error of this host as it is, and a stranger as `HostFunctionFailed`."""
+    if isinstance(error, Error):
+        return error
+    failure = HostFunctionFailed(cell, function, error)
+    failure.__cause__ = error
+    return failure
 
 
 class MessageTooLarge(CallError):

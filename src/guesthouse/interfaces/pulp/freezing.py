@@ -17,7 +17,8 @@ from guesthouse.engine import Exit
 from guesthouse.engine.snapshot import SnapshotRefused, Unsafe, mark
 from guesthouse.errors import CallError
 from guesthouse.interfaces.contract import Beginning
-from guesthouse.interfaces.pulp import codec, passage
+from guesthouse.interfaces.pulp import codec
+from guesthouse.interfaces.pulp.passage import Passage
 
 if TYPE_CHECKING:
     from guesthouse.engine import Instance, ModuleInfo
@@ -89,7 +90,7 @@ def initialise(instance: Instance, cell: str, config: Mapping[str, Any], *, full
     data = codec.encode(config) if config else b""
     drawn = _drawn(instance)
     try:
-        code = passage.hand(instance, INIT, data, cell) if data else instance.invoke(INIT, 0, 0)
+        code = Passage(instance, cell).init(data) if data else instance.invoke(INIT, 0, 0)
     except _Reached as reached:
         raise Unsafe(f"{INIT} calls {reached.function}, whose effect no file can keep") from None
     except Exit as leaving:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from guesthouse.errors import CallError, Error
-from guesthouse.interfaces.pulp.errors import MessageTooLarge, no_strangers
+from guesthouse.interfaces.pulp.errors import MessageTooLarge, known
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.structs import Envelope, step_event
 from guesthouse.interfaces.pulp.supervisor import Reporter, Supervisor
@@ -172,10 +172,9 @@ class StepLoop:
         """Step with one event; false when the cell is gone for good."""
         envelope = Envelope(self._next(), time.time_ns(), step_event(event.kind, event.payload))
         try:
-            with no_strangers(self.cell.label, "pulp_step"):
-                self.supervisor.step(envelope)
-        except Error as error:
-            return self._failed(error)
+            self.supervisor.step(envelope)
+        except Exception as error:  # noqa: BLE001 - host functions of strangers raise what they like
+            return self._failed(known(error, self.cell.label, "pulp_step"))
         finally:
             self.steps += 1
             self._finalize(event)
@@ -186,14 +185,13 @@ class StepLoop:
         if self._leaving:
             return False
         try:
-            with no_strangers(self.cell.label, "pulp_step"):
-                code = self.supervisor.idle_step(self.call_number, time.time_ns())
-            if code is not None:
-                self._next()
-                self.steps += 1
-                self._repeated = 0
-        except Error as error:
-            return self._failed(error)
+            code = self.supervisor.idle_step(self.call_number, time.time_ns())
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._failed(known(error, self.cell.label, "pulp_step"))
+        if code is not None:
+            self._next()
+            self.steps += 1
+            self._repeated = 0
         return True
 
     def _complain(self, error: str) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from guesthouse.engine import Exit, OutOfBounds
 from guesthouse.errors import Trap
-from guesthouse.interfaces.pulp import passage
 from guesthouse.interfaces.pulp.errors import AllocationFailed, NotAProvider
 
 if TYPE_CHECKING:
@@ -105,7 +104,8 @@ def deliver(call: Any, data: bytes, pointer_out: int, length_out: int) -> int:
     Raises:
         CallError: the call is over (deadline, cancellation, fuel).
     """
-    return passage.give(call.instance, data, pointer_out, length_out, call.guest)
+    code: int = call.passage.give(data, pointer_out, length_out)
+    return code
 
 
 def pair(instance: Instance, address: int) -> tuple[int, int]:

@@ -114,20 +114,18 @@ class Supervisor:
     ) -> int:
         """Step the cell; raises `Runaway` when it does not come back in time."""
         limit = self.budget if budget is None else budget
-        return self._guard("pulp_step", limit, lambda: self.cell.step(envelope, timeout=limit, check=check))
+        return self._guard("pulp_step", limit, self.cell.step, envelope, timeout=limit, check=check)
 
     def idle_step(self, call_number: int, wall_time: int) -> int | None:
         """Step the cell without payload unless it is busy; see `Cell.idle_step`."""
-        return self._guard("pulp_step", self.budget, lambda: self.cell.idle_step(call_number, wall_time))
+        return self._guard("pulp_step", self.budget, self.cell.idle_step, call_number, wall_time)
 
     def call(
         self, name: str, args: bytes = b"", *, budget: float | None = None, check: Check | None = None
     ) -> bytes | None:
         """Call a provider function; raises `Runaway` when it does not come back in time."""
         limit = self.budget if budget is None else budget
-        return self._guard(
-            "pulp_on_call", limit, lambda: self.cell.call(name, args, timeout=limit, check=check)
-        )
+        return self._guard("pulp_on_call", limit, self.cell.call, name, args, timeout=limit, check=check)
 
     def ended_by_call(self, error: CallError) -> None:
         """Be told that a sibling's call, which is not guarded here, has ended the guest."""
@@ -165,10 +163,12 @@ class Supervisor:
             yield self.snapshot(time.monotonic() - started)
             time.sleep(interval)
 
-    def _guard(self, function: str, limit: float, enter: Callable[[], Outcome]) -> Outcome:
+    def _guard(
+        self, function: str, limit: float, enter: Callable[..., Outcome], *args: Any, **options: Any
+    ) -> Outcome:
         started = time.monotonic()
         try:
-            return enter()
+            return enter(*args, **options)
         except Cancelled:
             raise  # the caller went away: no fault of the cell
         except DeadlineExceeded as error:
