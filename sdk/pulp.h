@@ -22,6 +22,7 @@
 #define PULP_REQ_RESP(name) \
     PULP_IMPORT(name) int32_t name(const void *req, uint32_t len, uint32_t *ptr_out, uint32_t *len_out)
 
+/* always there */
 PULP_IMPORT(pulp_call)
 int32_t pulp_call(const char *target, uint32_t target_len, const char *func, uint32_t func_len, const void *args,
                   uint32_t args_len, uint32_t *ptr_out, uint32_t *len_out);
@@ -29,29 +30,38 @@ PULP_IMPORT(pulp_app_call_v1)
 int32_t pulp_app_call_v1(const char *app, uint32_t app_len, const char *instance, uint32_t instance_len,
                          const char *cell, uint32_t cell_len, const char *provider, uint32_t provider_len,
                          const void *args, uint32_t args_len, uint32_t *ptr_out, uint32_t *len_out);
-PULP_REQ(demo_greet);
-PULP_REQ_RESP(entropy_read);
+/* transport.http.inbound */
 PULP_REQ(http_listen);
 PULP_REQ(http_register);
 PULP_REQ(http_respond);
 PULP_REQ(http_respond_stream);
+/* transport.http.outbound */
 PULP_REQ_RESP(http_fetch);
 PULP_REQ_RESP(http_fetch_begin);
 PULP_IMPORT(http_fetch_read)
 int32_t http_fetch_read(uint32_t id_lo, uint32_t id_hi, uint32_t max, uint32_t *ptr_out, uint32_t *len_out);
 PULP_IMPORT(http_fetch_close) int32_t http_fetch_close(uint32_t id_lo, uint32_t id_hi);
+/* transport.ws.inbound, transport.sse, transport.ws.outbound */
 PULP_REQ(ws_register);
 PULP_REQ(ws_send);
 PULP_REQ(ws_close);
 PULP_REQ(sse_register);
 PULP_REQ(sse_emit);
 PULP_IMPORT(sse_has_subscribers) int32_t sse_has_subscribers(const char *path, uint32_t len, uint32_t *count_out);
-PULP_IMPORT(sqlite_exec)
-int32_t sqlite_exec(const char *sql, uint32_t sql_len, const void *params, uint32_t params_len, uint32_t *ptr_out,
-                    uint32_t *len_out);
-PULP_IMPORT(sqlite_query)
-int32_t sqlite_query(const char *sql, uint32_t sql_len, const void *params, uint32_t params_len, uint32_t *ptr_out,
-                     uint32_t *len_out);
+PULP_REQ_RESP(wsout_dial);
+PULP_IMPORT(wsout_send) int32_t wsout_send(uint32_t id, const void *data, uint32_t len);
+PULP_IMPORT(wsout_close) int32_t wsout_close(uint32_t id);
+/* network.udp */
+PULP_REQ_RESP(udp_listen);
+PULP_REQ_RESP(udp_send);
+PULP_REQ(udp_close);
+/* workers */
+PULP_REQ(workers_submit);
+PULP_REQ(workers_submit_fire);
+PULP_IMPORT(workers_result) int32_t workers_result(uint32_t id, uint32_t *ptr_out, uint32_t *len_out);
+PULP_IMPORT(workers_cancel) int32_t workers_cancel(uint32_t id);
+PULP_IMPORT(workers_pending) int32_t workers_pending(void);
+/* storage.fs */
 PULP_REQ_RESP(fs_read);
 PULP_IMPORT(fs_write)
 int32_t fs_write(const char *path, uint32_t path_len, const void *data, uint32_t data_len, const void *req,
@@ -65,11 +75,86 @@ PULP_REQ(fs_mkdir_all);
 PULP_REQ(fs_chmod);
 PULP_REQ_RESP(fs_create_temp);
 PULP_REQ_RESP(fs_mkdir_temp);
+/* storage.sqlite */
+PULP_IMPORT(sqlite_exec)
+int32_t sqlite_exec(const char *sql, uint32_t sql_len, const void *params, uint32_t params_len, uint32_t *ptr_out,
+                    uint32_t *len_out);
+PULP_IMPORT(sqlite_query)
+int32_t sqlite_query(const char *sql, uint32_t sql_len, const void *params, uint32_t params_len, uint32_t *ptr_out,
+                     uint32_t *len_out);
+/* storage.s3 */
+PULP_REQ(s3_put);
+PULP_REQ(s3_put_sized);
+PULP_REQ_RESP(s3_put_multipart_init);
+PULP_REQ_RESP(s3_put_multipart_part);
+PULP_REQ(s3_put_multipart_complete);
+PULP_REQ(s3_put_multipart_abort);
+PULP_REQ_RESP(s3_presign);
+PULP_REQ_RESP(s3_presign_put);
+PULP_REQ_RESP(s3_head);
+PULP_REQ_RESP(s3_get);
+PULP_REQ(s3_copy);
+PULP_REQ(s3_delete);
+PULP_REQ_RESP(s3_list);
+/* entropy.read, log, demo.greet, identity.jwt.hs256, identity.minecraft-profile.resolve */
+PULP_REQ_RESP(entropy_read);
+PULP_IMPORT(log_write) int32_t log_write(uint32_t level, const void *text, uint32_t len);
+PULP_REQ(demo_greet);
 PULP_REQ_RESP(jwt_sign);
 PULP_REQ_RESP(jwt_verify);
-PULP_REQ_RESP(udp_listen);
-PULP_REQ_RESP(udp_send);
-PULP_REQ(udp_close);
+PULP_REQ_RESP(minecraft_profile_resolve);
+/* spawn.process, spawn.pty */
+PULP_REQ(process_run);
+PULP_IMPORT(process_result) int32_t process_result(uint32_t id, uint32_t *ptr_out, uint32_t *len_out);
+PULP_IMPORT(process_cancel) int32_t process_cancel(uint32_t id);
+PULP_IMPORT(process_pending) int32_t process_pending(void);
+PULP_REQ_RESP(pty_open);
+PULP_IMPORT(pty_write) int32_t pty_write(uint32_t id, const void *data, uint32_t len);
+PULP_IMPORT(pty_resize) int32_t pty_resize(uint32_t id, uint32_t cols, uint32_t rows);
+PULP_IMPORT(pty_close) int32_t pty_close(uint32_t id);
+PULP_IMPORT(pty_alive) int32_t pty_alive(uint32_t id);
+/* spawn.docker */
+PULP_REQ_RESP(docker_create);
+PULP_REQ_RESP(docker_list);
+PULP_REQ_RESP(docker_get);
+PULP_REQ_RESP(docker_exec);
+PULP_REQ_RESP(docker_logs);
+PULP_REQ_RESP(docker_stats);
+PULP_REQ_RESP(docker_stats_all);
+PULP_REQ_RESP(docker_files_read);
+PULP_REQ_RESP(docker_events_poll);
+PULP_REQ_RESP(docker_build_status);
+PULP_REQ(docker_destroy);
+PULP_REQ(docker_restart);
+PULP_REQ(docker_files_write);
+PULP_REQ(docker_files_delete);
+PULP_REQ(docker_build);
+/* effect.http.probe.v1, tool.acquire, toolchain.install, discovery.mdns */
+PULP_REQ_RESP(http_probe_execute);
+PULP_REQ_RESP(tool_acquire);
+PULP_REQ_RESP(toolchain_install);
+PULP_REQ_RESP(toolchain_status);
+PULP_REQ_RESP(mdns_browse);
+PULP_REQ(mdns_announce);
+/* payment.stripe */
+PULP_REQ(stripe_webhook_verify);
+PULP_REQ_RESP(stripe_checkout_session_create);
+PULP_REQ_RESP(stripe_checkout_session_get);
+PULP_REQ_RESP(stripe_payment_intent_create);
+PULP_REQ_RESP(stripe_payment_intent_get);
+PULP_REQ_RESP(stripe_payment_intent_capture);
+PULP_REQ_RESP(stripe_payment_intent_cancel);
+PULP_REQ_RESP(stripe_refund_create);
+PULP_REQ_RESP(stripe_customer_create);
+PULP_REQ_RESP(stripe_invoice_create);
+PULP_REQ_RESP(stripe_invoice_finalize);
+PULP_REQ_RESP(stripe_invoice_mark_paid_out_of_band);
+PULP_REQ_RESP(stripe_invoice_item_create);
+PULP_REQ_RESP(stripe_balance_get);
+PULP_REQ_RESP(stripe_coupon_create);
+PULP_REQ_RESP(stripe_promotion_code_create);
+PULP_REQ_RESP(stripe_promotion_code_lookup);
+PULP_REQ_RESP(stripe_promotion_code_update);
 
 /* --- memory ----------------------------------------------------------------------------------------- */
 

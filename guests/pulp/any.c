@@ -7,25 +7,6 @@
 
 PULP_CELL
 
-PULP_IMPORT(workers_submit) int32_t workers_submit(const void *req, uint32_t len);
-PULP_IMPORT(workers_submit_fire) int32_t workers_submit_fire(const void *req, uint32_t len);
-PULP_IMPORT(workers_result) int32_t workers_result(uint32_t id, uint32_t *ptr_out, uint32_t *len_out);
-PULP_IMPORT(workers_cancel) int32_t workers_cancel(uint32_t id);
-PULP_IMPORT(workers_pending) int32_t workers_pending(void);
-PULP_IMPORT(log_write) int32_t log_write(uint32_t level, const void *text, uint32_t len);
-PULP_IMPORT(process_run) int32_t process_run(const void *req, uint32_t len);
-PULP_IMPORT(process_result) int32_t process_result(uint32_t id, uint32_t *ptr_out, uint32_t *len_out);
-PULP_IMPORT(process_cancel) int32_t process_cancel(uint32_t id);
-PULP_IMPORT(process_pending) int32_t process_pending(void);
-PULP_REQ_RESP(pty_open);
-PULP_IMPORT(pty_write) int32_t pty_write(uint32_t id, const void *data, uint32_t len);
-PULP_IMPORT(pty_resize) int32_t pty_resize(uint32_t id, uint32_t cols, uint32_t rows);
-PULP_IMPORT(pty_close) int32_t pty_close(uint32_t id);
-PULP_IMPORT(pty_alive) int32_t pty_alive(uint32_t id);
-PULP_REQ_RESP(wsout_dial);
-PULP_IMPORT(wsout_send) int32_t wsout_send(uint32_t id, const void *data, uint32_t len);
-PULP_IMPORT(wsout_close) int32_t wsout_close(uint32_t id);
-
 /* How an import delivers: nothing, a block at the last two parameters, or a number at the last one. */
 enum delivers { NOTHING, BLOCK, NUMBER };
 
@@ -36,22 +17,33 @@ static const struct entry {
 } table[] = {
 #define PLAIN(name) {#name, (void *)name, NOTHING}
 #define GIVES(name) {#name, (void *)name, BLOCK}
-    PLAIN(demo_greet), PLAIN(log_write), GIVES(entropy_read),
-    PLAIN(http_listen), PLAIN(http_register), PLAIN(http_respond), PLAIN(http_respond_stream),
-    GIVES(http_fetch), GIVES(http_fetch_begin), GIVES(http_fetch_read), PLAIN(http_fetch_close),
-    PLAIN(ws_register), PLAIN(ws_send), PLAIN(ws_close),
-    PLAIN(sse_register), PLAIN(sse_emit), {"sse_has_subscribers", (void *)sse_has_subscribers, NUMBER},
-    GIVES(sqlite_exec), GIVES(sqlite_query),
-    GIVES(fs_read), PLAIN(fs_write), PLAIN(fs_delete), GIVES(fs_list), GIVES(fs_stat), PLAIN(fs_rename),
-    PLAIN(fs_remove_all), PLAIN(fs_mkdir_all), PLAIN(fs_chmod), GIVES(fs_create_temp), GIVES(fs_mkdir_temp),
-    GIVES(jwt_sign), GIVES(jwt_verify),
-    GIVES(udp_listen), GIVES(udp_send), PLAIN(udp_close),
+    GIVES(pulp_call), GIVES(pulp_app_call_v1), PLAIN(http_listen), PLAIN(http_register), PLAIN(http_respond),
+    PLAIN(http_respond_stream), GIVES(http_fetch), GIVES(http_fetch_begin), GIVES(http_fetch_read),
+    PLAIN(http_fetch_close), PLAIN(ws_register), PLAIN(ws_send), PLAIN(ws_close), PLAIN(sse_register),
+    PLAIN(sse_emit), {"sse_has_subscribers", (void *)sse_has_subscribers, NUMBER}, GIVES(wsout_dial),
+    PLAIN(wsout_send), PLAIN(wsout_close), GIVES(udp_listen), GIVES(udp_send), PLAIN(udp_close),
     PLAIN(workers_submit), PLAIN(workers_submit_fire), GIVES(workers_result), PLAIN(workers_cancel),
-    PLAIN(workers_pending),
-    PLAIN(process_run), GIVES(process_result), PLAIN(process_cancel), PLAIN(process_pending),
-    GIVES(pty_open), PLAIN(pty_write), PLAIN(pty_resize), PLAIN(pty_close), PLAIN(pty_alive),
-    GIVES(wsout_dial), PLAIN(wsout_send), PLAIN(wsout_close),
-    GIVES(pulp_call), GIVES(pulp_app_call_v1),
+    PLAIN(workers_pending), GIVES(fs_read), PLAIN(fs_write), PLAIN(fs_delete), GIVES(fs_list), GIVES(fs_stat),
+    PLAIN(fs_rename), PLAIN(fs_remove_all), PLAIN(fs_mkdir_all), PLAIN(fs_chmod), GIVES(fs_create_temp),
+    GIVES(fs_mkdir_temp), GIVES(sqlite_exec), GIVES(sqlite_query), PLAIN(s3_put), PLAIN(s3_put_sized),
+    GIVES(s3_put_multipart_init), GIVES(s3_put_multipart_part), PLAIN(s3_put_multipart_complete),
+    PLAIN(s3_put_multipart_abort), GIVES(s3_presign), GIVES(s3_presign_put), GIVES(s3_head), GIVES(s3_get),
+    PLAIN(s3_copy), PLAIN(s3_delete), GIVES(s3_list), GIVES(entropy_read), PLAIN(log_write),
+    PLAIN(demo_greet), GIVES(jwt_sign), GIVES(jwt_verify), GIVES(minecraft_profile_resolve),
+    PLAIN(process_run), GIVES(process_result), PLAIN(process_cancel), PLAIN(process_pending), GIVES(pty_open),
+    PLAIN(pty_write), PLAIN(pty_resize), PLAIN(pty_close), PLAIN(pty_alive), GIVES(docker_create),
+    GIVES(docker_list), GIVES(docker_get), GIVES(docker_exec), GIVES(docker_logs), GIVES(docker_stats),
+    GIVES(docker_stats_all), GIVES(docker_files_read), GIVES(docker_events_poll), GIVES(docker_build_status),
+    PLAIN(docker_destroy), PLAIN(docker_restart), PLAIN(docker_files_write), PLAIN(docker_files_delete),
+    PLAIN(docker_build), GIVES(http_probe_execute), GIVES(tool_acquire), GIVES(toolchain_install),
+    GIVES(toolchain_status), GIVES(mdns_browse), PLAIN(mdns_announce), PLAIN(stripe_webhook_verify),
+    GIVES(stripe_checkout_session_create), GIVES(stripe_checkout_session_get),
+    GIVES(stripe_payment_intent_create), GIVES(stripe_payment_intent_get),
+    GIVES(stripe_payment_intent_capture), GIVES(stripe_payment_intent_cancel), GIVES(stripe_refund_create),
+    GIVES(stripe_customer_create), GIVES(stripe_invoice_create), GIVES(stripe_invoice_finalize),
+    GIVES(stripe_invoice_mark_paid_out_of_band), GIVES(stripe_invoice_item_create), GIVES(stripe_balance_get),
+    GIVES(stripe_coupon_create), GIVES(stripe_promotion_code_create), GIVES(stripe_promotion_code_lookup),
+    GIVES(stripe_promotion_code_update),
 };
 
 /* Events are kept, newest last and each behind its length, for a test to read with "events". */

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.pulp.forwarding import Forwarder, forwarding
 
 import guesthouse.pulp as face
 from guesthouse.interfaces.pulp import codec
@@ -70,9 +69,10 @@ def application(
         *tables: Mapping[str, Any],
         settings: Mapping[str, str] | None = None,
         strict_links: bool = False,
+        sql: str = "sqlite",
         run: bool = True,
     ) -> Application:
-        catalogue = Catalogue()
+        catalogue = Catalogue(sql=sql)
         manifests = []
         for number, table in enumerate(tables):
             keys = {"name": f"cell{number}", "version": "1", **table}
@@ -136,39 +136,16 @@ def window(application) -> Callable[..., Window]:
     """Starts a runtime with one ``any.c`` cell that declares the given capabilities."""
 
     def start(
-        *capabilities: str, name: str = "any", settings: Mapping[str, str] | None = None, **keys: Any
+        *capabilities: str,
+        name: str = "any",
+        settings: Mapping[str, str] | None = None,
+        sql: str = "sqlite",
+        **keys: Any,
     ) -> Window:
         table = {"wasm": "any.c", "name": name, "capabilities": list(capabilities), **keys}
-        app = application(table, settings=settings)
+        app = application(table, settings=settings, sql=sql)
         opened = Window(app.runtime.cell(name))
         opened.app = app
         return opened
-
-    return start
-
-
-@pytest.fixture
-def forwarders(application, tmp_path) -> Callable[..., list[Forwarder]]:
-    """Starts one cell per import, all in one runtime: ``forwarders("cap.name", jwt_sign="qo", …)``."""
-
-    def start(
-        capability: str,
-        *,
-        settings: Mapping[str, str] | None = None,
-        granted: bool = True,
-        config: Mapping[str, Any] | None = None,
-        **shapes: str,
-    ) -> list[Forwarder]:
-        tables = [
-            {
-                "name": name.replace("_", "-"),
-                "wasm": forwarding(tmp_path, name, shape),
-                "capabilities": [capability] if granted else [],
-                "config": dict(config or {}),
-            }
-            for name, shape in shapes.items()
-        ]
-        app = application(*tables, settings=settings)
-        return [Forwarder(app, table["name"]) for table in tables]
 
     return start

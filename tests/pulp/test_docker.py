@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.pulp.conftest import Window
+from tests.pulp.daemons import docker_host
 
 from guesthouse.interfaces.pulp.codec import DecodeError
 from guesthouse.interfaces.pulp.extension import Refused
@@ -21,13 +23,24 @@ IMAGE = "guesthouse-test:1"
 
 @pytest.fixture(scope="module")
 def daemon():
-    docker = pytest.importorskip("docker")
-    if not Path("/var/run/docker.sock").is_socket():
-        pytest.skip("no Docker daemon on this machine")
-    client = docker.from_env(timeout=20)
     busybox = shutil.which("busybox")
     if busybox is None:
         pytest.skip("no busybox to make an image of")
+    with docker_host() as host:
+        docker = pytest.importorskip("docker")
+        client = docker.DockerClient(base_url=host, timeout=20)
+        client.host = host
+        _make_image(client, busybox)
+        yield client
+        for container in client.containers.list(all=True):
+            if container.name.startswith("pulp-docker"):
+                container.remove(force=True)
+        client.images.remove(IMAGE, force=True)
+        client.close()
+
+
+def _make_image(client, busybox: str) -> None:
+    """Make an image of one program and nothing else."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.add(busybox, "bin/busybox")
@@ -41,28 +54,13 @@ def daemon():
             tar.addfile(folder)
     client.api.import_image_from_data(archive.getvalue(), repository="guesthouse-test", tag="1",
                                       changes=['CMD ["/bin/sh", "-c", "echo hello; exec sleep 600"]'])  # fmt: skip
-    yield client
-    for container in client.containers.list(all=True):
-        if container.name.startswith("pulp-docker-"):
-            container.remove(force=True)
-    client.images.remove(IMAGE, force=True)
-    client.close()
 
 
 @pytest.fixture
-def cells(forwarders, daemon, tmp_path):
-    def start(**shapes: str):
-        settings = {"DOCKER_BIND_ROOTS": str(tmp_path), "DOCKER_SCOPE_DISABLE": "1"}
-        return forwarders(NAME, settings=settings, **shapes)
-
-    return start
-
-
-@pytest.fixture
-def own(forwarders, daemon, tmp_path):
-    """One cell that makes containers, scoped as by default."""
-    return forwarders(
-        NAME, settings={"DOCKER_BIND_ROOTS": str(tmp_path)}, docker_create="qo", docker_list="qo"
+def cell(window, daemon, tmp_path):
+    """A cell called ``docker``, scoped as by default."""
+    return window(
+        NAME, name="docker", settings={"DOCKER_BIND_ROOTS": str(tmp_path), "DOCKER_HOST": daemon.host}
     )
 
 
@@ -73,97 +71,117 @@ def eventually(question, holds, seconds: float = 10):
     return answer
 
 
-def test_the_life_of_a_container(cells, tmp_path) -> None:
-    create, get, run, logs, stats, restart, destroy = cells(
-        docker_create="qo", docker_get="qo", docker_exec="qo", docker_logs="qo", docker_stats="qo",
-        docker_restart="q", docker_destroy="q",
-    )  # fmt: skip
+def test_the_life_of_a_container(cell, tmp_path) -> None:
     wanted = {
         "image": IMAGE, "name": "pulp-docker-life", "environment": {"COLOUR": "red"}, "cpu_limit": 0.5,
         "memory_limit": 64 << 20, "pids_limit": 32, "volumes": [f"{tmp_path}:/host:ro"],
     }  # fmt: skip
     (tmp_path / "given").write_text("from the host")
-    code, made = create(wanted)
+    code, made = cell.docker_create(wanted)
     assert code == 0, made
     assert (made["name"], made["status"], made["cpu_limit"]) == ("pulp-docker-life", "running", 0.5)
     number = made["id"]
-    assert get({"name": "pulp-docker-life"})[1]["id"] == number
-    assert run({"id": number, "cmd": ["sh", "-c", "echo $COLOUR; cat /host/given"]}) == (
+    assert cell.docker_get({"name": "pulp-docker-life"})[1]["id"] == number
+    assert cell.docker_exec({"id": number, "cmd": ["sh", "-c", "echo $COLOUR; cat /host/given"]}) == (
         0, {"output": "red\nfrom the host"},
     )  # fmt: skip
-    assert eventually(lambda: logs({"id": number})[1], lambda a: a["logs"])["logs"] == "hello\n"
-    code, used = stats({"id": number})
+    assert eventually(lambda: cell.docker_logs({"id": number})[1], lambda a: a["logs"])["logs"] == "hello\n"
+    code, used = cell.docker_stats({"id": number})
     assert code == 0
     assert used["memory_usage"] > 0
-    assert restart({"id": number}) == (0, None)
-    assert destroy({"id": number}) == (0, None)
-    assert get({"name": number}) == (6, None)
-    assert destroy({"id": number}) == (6, None)
+    assert cell.docker_restart({"id": number}) == (0, None)
+    assert cell.docker_destroy({"id": number}) == (0, None)
+    assert cell.docker_get({"name": number}) == (6, None)
+    assert cell.docker_destroy({"id": number}) == (6, None)
 
 
-def test_files_go_in_and_come_out(cells) -> None:
-    create, write, read, delete, destroy = cells(
-        docker_create="qo", docker_files_write="q", docker_files_read="qo", docker_files_delete="q",
-        docker_destroy="q",
-    )  # fmt: skip
-    number = create({"image": IMAGE, "name": "pulp-docker-files"})[1]["id"]
+def test_files_go_in_and_come_out(cell) -> None:
+    number = cell.docker_create({"image": IMAGE, "name": "pulp-docker-files"})[1]["id"]
     data = bytes(range(256))
-    assert write({"id": number, "path": "/tmp/a", "data": data}) == (0, None)
-    raw = read.application.runtime.cell(read.cell).call("forward", _encoded({"id": number, "path": "/tmp/a"}))
-    assert raw[4:] == data
-    assert read({"id": number, "path": "/tmp"}) == (4, None)
-    assert delete({"container": number, "path": "/tmp/a"}) == (0, None)
-    assert read({"id": number, "path": "/tmp/a"}) == (6, None)
-    assert write({"id": number, "path": "relative", "data": b""}) == (3, None)
-    assert destroy({"id": number}) == (0, None)
+    assert cell.docker_files_write({"id": number, "path": "/tmp/a", "data": data}) == (0, None)
+    assert cell("docker_files_read", {"id": number, "path": "/tmp/a"}) == (0, data)
+    assert cell.docker_files_read({"id": number, "path": "/tmp"}) == (4, None)
+    assert cell.docker_files_delete({"container": number, "path": "/tmp/a"}) == (0, None)
+    assert cell.docker_files_read({"id": number, "path": "/tmp/a"}) == (6, None)
+    assert cell.docker_files_write({"id": number, "path": "relative", "data": b""}) == (3, None)
+    assert cell.docker_destroy({"id": number}) == (0, None)
 
 
-def _encoded(value) -> bytes:
-    from guesthouse.interfaces.pulp import codec
+def test_each_cell_sees_its_own(application, daemon) -> None:
+    tables = [{"wasm": "any.c", "name": name, "capabilities": [NAME]} for name in ("docker", "docker-b")]
+    app = application(*tables, settings={"DOCKER_HOST": daemon.host})
+    mine, theirs = (Window(app.runtime.cell(table["name"])) for table in tables)
+    code, made = mine.docker_create({"image": IMAGE, "name": "mine"})
+    assert (code, made["name"]) == (0, "pulp-docker-mine")
+    assert [each["id"] for each in mine.docker_list(b"")[1]] == [made["id"]]
+    assert theirs.docker_list(b"") == (0, None)
+    for name in (made["id"], made["name"]):
+        assert theirs.docker_get({"name": name}) == (6, None)
+        assert theirs.docker_exec({"id": name, "cmd": ["echo"]}) == (6, None)
+        assert theirs.docker_destroy({"id": name}) == (6, None)
+    assert mine.docker_destroy({"id": made["id"]}) == (0, None)
 
-    return codec.encode(value)
 
-
-def test_each_cell_sees_its_own(own, daemon) -> None:
-    create, listing = own
-    code, made = create({"image": IMAGE, "name": "mine"})
-    assert (code, made["name"]) == (0, "pulp-docker-create-mine")
-    assert listing() == (0, None)  # another cell's name, another prefix
-    daemon.containers.get(made["id"]).remove(force=True)
-
-
-def test_events_tell_what_happened(cells) -> None:
-    create, destroy, events = cells(docker_create="qo", docker_destroy="q", docker_events_poll="qo")
+def test_events_tell_what_happened(cell) -> None:
     since = time.time_ns()
-    number = create({"image": IMAGE, "name": "pulp-docker-events"})[1]["id"]
-    destroy({"id": number})
+    number = cell.docker_create({"image": IMAGE, "name": "pulp-docker-events"})[1]["id"]
+    cell.docker_destroy({"id": number})
     seen = eventually(
-        lambda: events({"since_nanos": since})[1] or [], lambda a: any(e["action"] == "destroy" for e in a)
+        lambda: cell.docker_events_poll({"since_nanos": since})[1] or [],
+        lambda a: any(e["action"] == "destroy" for e in a),
     )
     actions = [event["action"] for event in seen if event["container_id"] == number]
     assert {"create", "start", "destroy"} <= set(actions)
-    assert len(events({"since_nanos": since, "limit": 1})[1]) == 1
+    assert len(cell.docker_events_poll({"since_nanos": since, "limit": 1})[1]) == 1
 
 
-def test_an_image_that_does_not_exist_leaves_nothing_behind(cells, daemon) -> None:
-    (create,) = cells(docker_create="qo")
-    assert create({"image": "guesthouse-nowhere:0", "name": "pulp-docker-ghost"}) == (6, None)
-    assert create({"image": ""}) == (3, None)
-    assert create({"image": IMAGE, "volumes": ["/etc:/x"]}) == (11, None)
-    assert create({"image": IMAGE, "name": "pulp-docker-bad", "network": "no-such-network"})[0] in (4, 6)
+def test_an_image_is_built_beside_the_cell(cell, daemon, tmp_path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"ARG WORD\nFROM {IMAGE}\nARG WORD\nENV SAID=$WORD\n")
+    assert cell.docker_build_status(b"")[1] == {"building": False, "last_build_time": 0}
+    wanted = {"image_tag": "guesthouse-built:1", "build_dir": str(tmp_path), "build_args": {"WORD": "built"}}
+    try:
+        assert cell.docker_build(wanted) == (0, None)
+        status = eventually(
+            lambda: cell.docker_build_status(b"")[1], lambda a: a["last_build_time"] and not a["building"], 60
+        )
+        assert "last_error" not in status
+        number = cell.docker_create({"image": "guesthouse-built:1", "name": "built"})[1]["id"]
+        said = cell.docker_exec({"id": number, "cmd": ["sh", "-c", "echo $SAID"]})
+        assert said == (0, {"output": "built\n"})
+        assert [each["id"] for each in cell.docker_stats_all(b"")[1]] == [number]
+        assert cell.docker_destroy({"id": number}) == (0, None)
+        (tmp_path / "Dockerfile").write_text("FROM guesthouse-nowhere:0\n")
+        assert cell.docker_build(wanted) == (0, None)
+        before = status["last_build_time"]
+        status = eventually(
+            lambda: cell.docker_build_status(b"")[1], lambda a: a["last_build_time"] > before, 60
+        )
+        assert status["last_error"]
+    finally:
+        daemon.images.remove("guesthouse-built:1", force=True)
+    assert cell.docker_build({**wanted, "build_dir": "/etc"}) == (11, None)
+    assert cell.docker_build({"image_tag": "x"}) == (3, None)
+
+
+def test_an_image_that_does_not_exist_leaves_nothing_behind(cell, daemon) -> None:
+    assert cell.docker_create({"image": "guesthouse-nowhere:0", "name": "pulp-docker-ghost"}) == (6, None)
+    assert cell.docker_create({"image": ""}) == (3, None)
+    assert cell.docker_create({"image": IMAGE, "volumes": ["/etc:/x"]}) == (11, None)
+    assert cell.docker_create({"image": IMAGE, "name": "pulp-docker-bad", "network": "no-such-network"})[
+        0
+    ] in (4, 6)
     assert not [c for c in daemon.containers.list(all=True) if c.name == "pulp-docker-bad"]
 
 
-def test_without_a_daemon_it_is_code_10(forwarders) -> None:
+def test_without_a_daemon_it_is_code_10(window) -> None:
     pytest.importorskip("docker")
     settings = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    (listing,) = forwarders(NAME, settings=settings, docker_list="qo")
-    assert listing() == (10, None)
+    cell = window(NAME, settings=settings)
+    assert cell.docker_list(b"") == (10, None)
 
 
-def test_undeclared_it_is_absent(forwarders) -> None:
-    (listing,) = forwarders(NAME, granted=False, docker_list="qo")
-    assert listing() == (99, None)
+def test_undeclared_it_is_absent(window) -> None:
+    assert window().docker_list(b"") == (99, None)
 
 
 # --- the rules that need no daemon -------------------------------------------------------------------

@@ -41,7 +41,7 @@ def intent(destination: str, key: str = "k", **changes: object):
 
 
 @pytest.fixture
-def probe(forwarders, service):
+def probe(window, service):
     origin, _ = service
     named = {
         name: {"url": f"{origin}/{name}", "timeout_ms": 800} for name in ("ok", "missing", "away", "slow")
@@ -49,8 +49,7 @@ def probe(forwarders, service):
     named["large"] = {"url": f"{origin}/large", "max_body_bytes": 1000}
     named["head"] = {"url": f"{origin}/ok", "method": "HEAD"}
     named["nobody"] = {"url": "https://localhost:9/"}
-    (forward,) = forwarders(PROBE, config={"http_probe": {"destinations": named}}, http_probe_execute="qo")
-    return forward
+    return window(PROBE, config={"http_probe": {"destinations": named}}).http_probe_execute
 
 
 def test_what_was_seen_is_told(probe) -> None:
@@ -116,19 +115,21 @@ def test_intents_that_are_none(probe, service, request_, code) -> None:
         {"http_probe": {"destinations": {"a b": {"url": "https://h"}}}},
     ],
 )
-def test_a_table_that_is_wrong_fails_the_load_and_names_the_key(forwarders, config) -> None:
+def test_a_table_that_is_wrong_fails_the_load_and_names_the_key(window, config) -> None:
     with pytest.raises(Exception, match=r"config\.http_probe"):
-        forwarders(PROBE, config=config, http_probe_execute="qo")
+        window(PROBE, config=config)
 
 
 # --- profiles ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def resolve(forwarders, service):
+def resolve(window, service):
     config = {"minecraft_profile": {"java_origin": service[0], "bedrock_origin": service[0] + "/"}}
-    (forward,) = forwarders(PROFILE, config=config, minecraft_profile_resolve="qo")
-    return lambda name, platform="java": forward({"player_name": name, "platform": platform})
+    cell = window(PROFILE, config=config)
+    return lambda name, platform="java": cell.minecraft_profile_resolve(
+        {"player_name": name, "platform": platform}
+    )
 
 
 def test_names_resolve(resolve) -> None:
@@ -160,8 +161,6 @@ def test_there_are_two_platforms(resolve) -> None:
 
 
 @pytest.mark.parametrize("origin", ["http://plain", "https://h/path", "https://u@h", "https://h?q", 7])
-def test_an_origin_that_is_none_fails_the_load(forwarders, origin) -> None:
+def test_an_origin_that_is_none_fails_the_load(window, origin) -> None:
     with pytest.raises(Exception, match=r"config\.minecraft_profile\.java_origin"):
-        forwarders(
-            PROFILE, config={"minecraft_profile": {"java_origin": origin}}, minecraft_profile_resolve="qo"
-        )
+        window(PROFILE, config={"minecraft_profile": {"java_origin": origin}})

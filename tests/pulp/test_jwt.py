@@ -20,15 +20,14 @@ def later(seconds: float = 60) -> int:
 
 
 @pytest.fixture
-def pair(forwarders):
-    return forwarders(NAME, settings=SETTINGS, jwt_sign="qo", jwt_verify="qo")
+def cell(window):
+    return window(NAME, settings=SETTINGS)
 
 
-def test_what_was_signed_verifies_and_says_the_same(pair) -> None:
-    sign, verify = pair
-    code, reply = sign({**WHO, "expires_at": later()})
+def test_what_was_signed_verifies_and_says_the_same(cell) -> None:
+    code, reply = cell.jwt_sign({**WHO, "expires_at": later()})
     assert code == 0
-    assert verify(reply) == (0, WHO)
+    assert cell.jwt_verify(reply) == (0, WHO)
     claims = jwt.decode(reply["token"], SECRET, ["HS256"], issuer=ISSUER, audience=NAME)
     assert claims["account_id"] == "a1"
 
@@ -43,8 +42,8 @@ def test_what_was_signed_verifies_and_says_the_same(pair) -> None:
         ({"account_id": "a", "expires_at": later()}, 3),
     ],
 )
-def test_what_cannot_be_signed(pair, request_, code) -> None:
-    assert pair[0](request_) == (code, None)
+def test_what_cannot_be_signed(cell, request_, code) -> None:
+    assert cell.jwt_sign(request_) == (code, None)
 
 
 def forged(**changes: object) -> str:
@@ -67,16 +66,14 @@ def forged(**changes: object) -> str:
         jwt.encode({"iss": ISSUER, "aud": [NAME], "exp": time.time() + 60, **WHO}, "", "none"),
     ],
 )
-def test_what_is_not_valid_is_code_5(pair, token) -> None:
-    assert pair[1]({"token": token}) == (5, None)
+def test_what_is_not_valid_is_code_5(cell, token) -> None:
+    assert cell.jwt_verify({"token": token}) == (5, None)
 
 
 @pytest.mark.parametrize("settings", [{}, {"PULP_JWT_HS256_SECRET": "short"}])
-def test_without_a_long_enough_key_the_capability_is_absent(forwarders, settings) -> None:
-    (sign,) = forwarders(NAME, settings=settings, jwt_sign="qo")
-    assert sign({**WHO, "expires_at": later()}) == (99, None)
+def test_without_a_long_enough_key_the_capability_is_absent(window, settings) -> None:
+    assert window(NAME, settings=settings).jwt_sign({**WHO, "expires_at": later()}) == (99, None)
 
 
-def test_undeclared_it_is_absent(forwarders) -> None:
-    (verify,) = forwarders(NAME, settings=SETTINGS, granted=False, jwt_verify="qo")
-    assert verify({"token": forged()}) == (99, None)
+def test_undeclared_it_is_absent(window) -> None:
+    assert window(settings=SETTINGS).jwt_verify({"token": forged()}) == (99, None)

@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
+from tests.pulp import folders
+from tests.pulp.conftest import Window
+from tests.pulp.daemons import postgres_url
+from tests.pulp.test_up import up  # noqa: F401 - a fixture
 
 from guesthouse.errors import DeadlineExceeded
-from guesthouse.interfaces.pulp.extensions.postgres import Postgres
 
 SQL = "storage.sqlite"
 
 
 @pytest.fixture(scope="module")
 def url():
-    pgserver = pytest.importorskip("pgserver", reason="no Postgres server to install here")
-    # Not below the tests' own folder: as root the server runs as somebody else, who may not look in there.
-    folder = Path(tempfile.mkdtemp(prefix="guesthouse-postgres-"))
-    server = pgserver.get_server(folder)
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    with postgres_url() as found:
+        yield found
 
 
 @pytest.fixture
-def postgres(window, url, monkeypatch):
-    monkeypatch.setattr("guesthouse.interfaces.pulp.catalogue.SQLite", Postgres)
-
+def postgres(window, url):
     def start(name: str = "any", **options):
         settings = {"DATABASE_URL": url, **options.pop("settings", {})}
-        return window(SQL, name=name, settings=settings, **options)
+        return window(SQL, name=name, settings=settings, sql="postgres", **options)
 
     return start
 
@@ -126,3 +119,35 @@ def test_a_server_that_is_not_there_fails_the_load(postgres) -> None:
         postgres(settings={"DATABASE_URL": "postgresql://127.0.0.1:9/none"})
     with pytest.raises(Exception, match="DATABASE_URL"):
         postgres(settings={"DATABASE_URL": ""})
+
+
+def pinned(name: str, provider: str = "") -> dict:
+    table = {"wasm": "any.c", "name": name, "capabilities": [SQL]}
+    return {**table, "capability_providers": {SQL: provider}} if provider else table
+
+
+def test_both_are_there_for_cells_that_say_which(application, url) -> None:
+    tables = pinned("files", "guesthouse"), pinned("server", "guesthouse-postgres"), pinned("neither")
+    app = application(*tables, sql="both", settings={"DATABASE_URL": url})
+    files, server = (Window(app.runtime.cell(name)) for name in ("files", "server"))
+    assert files.sqlite_query("SELECT sqlite_version()", b"")[0] == 0
+    assert server.sqlite_query("SELECT sqlite_version()", b"")[0] == 5
+    assert server.sqlite_query("SELECT version()", b"")[1]["rows"][0][0].startswith("PostgreSQL")
+    state = {row["name"]: row["error"] for row in app.runtime.status()}
+    assert "which several offer (guesthouse, guesthouse-postgres)" in state["neither"]
+
+
+@pytest.mark.parametrize("choice", ["postgres", "both", "oracle"])
+def test_the_operator_chooses_when_starting(up, tmp_path, build, url, choice) -> None:  # noqa: F811
+    keys = {"capability_providers": {SQL: "guesthouse-postgres"}} if choice == "both" else {}
+    path = folders.cell(tmp_path, "any", build("any.c"), capabilities=[SQL], **keys)
+    process = up(path, PULP_SQL=choice, DATABASE_URL=url)
+    if choice == "oracle":
+        assert process.process.wait(60) == 125
+        assert (
+            "storage.sqlite is served by sqlite, postgres, both, not by 'oracle'" in process.log.read_text()
+        )
+        return
+    process.wait_for("serving at")
+    assert process.interrupt()[0] == 0
+    assert not (tmp_path / "data" / "any" / "data.db").exists()

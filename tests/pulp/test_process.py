@@ -6,16 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.pulp.conftest import Window
 
 SETTINGS = {"PROCESS_ALLOW_BINS": "sh,cat,sleep,/bin/echo", "PROCESS_RUN_ROOTS": "/usr:/tmp"}
 
 
 @pytest.fixture
-def processes(forwarders):
-    return forwarders(
-        "spawn.process", settings=SETTINGS,
-        process_run="q", process_result="wo", process_cancel="w", process_pending="",
-    )  # fmt: skip
+def cell(window):
+    return window("spawn.process", settings=SETTINGS)
 
 
 def gone(pid: str) -> bool:
@@ -31,58 +29,32 @@ def gone(pid: str) -> bool:
     return False
 
 
-class Ledger:
-    """Runs programs for one cell and reads what became of them at the extension itself.
-
-    The cell that forwards to `process_result` is another one, and cells do not see each other's tasks.
-    """
-
-    def __init__(self, forwarder) -> None:
-        self.run = forwarder
-        self.cell = forwarder.application.runtime.cell(forwarder.cell).id
-        extensions = forwarder.application.catalogue.gated
-        self.pool = next(e for e in extensions if e.name == "spawn.process")._pool
-
-    def result(self, number: int):
-        from guesthouse.interfaces.pulp.extensions.process import RunResult
-
-        deadline = time.monotonic() + 20
-        while True:
-            status, data = self.pool.result(self.cell, number)
-            if status or time.monotonic() > deadline:
-                return int(status), RunResult.decode(data) if data else None
-            time.sleep(0.01)
+def finished(cell, number: int) -> tuple[int, dict]:
+    """Wait for a program to end, as a cell does: by asking."""
+    deadline = time.monotonic() + 20
+    while not (answer := cell.process_result(number))[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return answer
 
 
-@pytest.fixture
-def ledger(processes) -> Ledger:
-    return Ledger(processes[0])
-
-
-def test_a_program_runs_and_its_result_is_read_once(ledger) -> None:
-    number, _ = ledger.run({"argv": ["sh", "-c", "echo out; echo err >&2; exit 3"]})
+def test_a_program_runs_and_its_result_is_read_once(cell) -> None:
+    number, _ = cell.process_run({"argv": ["sh", "-c", "echo out; echo err >&2; exit 3"]})
     assert number >= 100
-    status, result = ledger.result(number)
-    assert (status, result.exit_code, result.stdout, result.stderr, result.error) == (
-        1,
-        3,
-        b"out\n",
-        b"err\n",
-        "",
-    )
-    assert ledger.result(number) == (4, None)
+    assert finished(cell, number) == (1, {"exit_code": 3, "stdout": b"out\n", "stderr": b"err\n"})
+    assert cell.process_result(number) == (4, None)
 
 
-def test_arguments_are_no_shell(ledger) -> None:
-    number, _ = ledger.run({"argv": ["/bin/echo", "$HOME;", "`id`", "a b"]})
-    assert ledger.result(number)[1].stdout == b"$HOME; `id` a b\n"
+def test_arguments_are_no_shell(cell) -> None:
+    number, _ = cell.process_run({"argv": ["/bin/echo", "$HOME;", "`id`", "a b"]})
+    assert finished(cell, number)[1]["stdout"] == b"$HOME; `id` a b\n"
 
 
-def test_directory_and_environment(ledger, tmp_path) -> None:
-    number, _ = ledger.run(
+def test_directory_and_environment(cell, tmp_path) -> None:
+    number, _ = cell.process_run(
         {"argv": ["sh", "-c", "pwd; echo $COLOUR"], "dir": "/usr", "env": {"COLOUR": "red"}}
     )
-    assert ledger.result(number)[1].stdout == b"/usr\nred\n"
+    assert finished(cell, number)[1]["stdout"] == b"/usr\nred\n"
 
 
 @pytest.mark.parametrize(
@@ -100,167 +72,154 @@ def test_directory_and_environment(ledger, tmp_path) -> None:
         ({"argv": ["sh"], "dir": "/usrlocal"}, 6),
     ],
 )
-def test_what_is_refused(ledger, request_, code) -> None:
-    assert ledger.run(request_) == (code, None)
+def test_what_is_refused(cell, request_, code) -> None:
+    assert cell.process_run(request_) == (code, None)
 
 
-def test_a_file_of_an_allowed_name_elsewhere_is_not_allowed(ledger, tmp_path) -> None:
+def test_a_file_of_an_allowed_name_elsewhere_is_not_allowed(cell, tmp_path) -> None:
     impostor = tmp_path / "sh"
     impostor.write_text("#!/bin/sh\necho impostor\n")
     impostor.chmod(0o755)
-    assert ledger.run({"argv": [str(impostor)]}) == (5, None)
+    assert cell.process_run({"argv": [str(impostor)]}) == (5, None)
 
 
-def test_a_directory_that_is_a_link_out_of_the_root_is_refused(ledger, tmp_path) -> None:
+def test_a_directory_that_is_a_link_out_of_the_root_is_refused(cell, tmp_path) -> None:
     (tmp_path / "link").symlink_to("/etc")
     assert str(tmp_path).startswith("/tmp/")
-    assert ledger.run({"argv": ["sh"], "dir": str(tmp_path / "link")}) == (6, None)
+    assert cell.process_run({"argv": ["sh"], "dir": str(tmp_path / "link")}) == (6, None)
 
 
-def test_nothing_is_allowed_by_default(forwarders) -> None:
-    (run,) = forwarders("spawn.process", process_run="q")
-    assert run({"argv": ["sh"]}) == (5, None)
+def test_nothing_is_allowed_by_default(window) -> None:
+    assert window("spawn.process").process_run({"argv": ["sh"]}) == (5, None)
 
 
-def test_a_timeout_ends_the_whole_tree(ledger, tmp_path) -> None:
+def test_a_timeout_ends_the_whole_tree(cell, tmp_path) -> None:
     pids = tmp_path / "pids"
     script = f"sleep 77 & echo $! >{pids}; echo $$ >>{pids}; wait"
-    number, _ = ledger.run({"argv": ["sh", "-c", script], "timeout_ms": 300})
-    status, result = ledger.result(number)
-    assert (status, result.exit_code) == (2, -1)
-    assert "ended after 0.3 s" in result.error
+    number, _ = cell.process_run({"argv": ["sh", "-c", script], "timeout_ms": 300})
+    status, result = finished(cell, number)
+    assert (status, result["exit_code"]) == (2, -1)
+    assert "ended after 0.3 s" in result["error"]
     assert all(gone(pid) for pid in pids.read_text().split())
 
 
-def test_what_a_program_leaves_behind_is_ended(ledger, tmp_path) -> None:
-    number, _ = ledger.run({"argv": ["sh", "-c", f"sleep 77 & echo $! >{tmp_path}/pid"]})
-    assert ledger.result(number)[0] == 1
+def test_what_a_program_leaves_behind_is_ended(cell, tmp_path) -> None:
+    number, _ = cell.process_run({"argv": ["sh", "-c", f"sleep 77 & echo $! >{tmp_path}/pid"]})
+    assert finished(cell, number)[0] == 1
     pid = (tmp_path / "pid").read_text().strip()
     assert gone(pid)
 
 
-def test_cancel_pending_and_the_limit_of_a_cell(ledger) -> None:
-    numbers = [ledger.run({"argv": ["sleep", "77"]})[0] for _ in range(4)]
-    assert ledger.pool.pending(ledger.cell) == 4
-    assert ledger.run({"argv": ["sleep", "77"]}) == (16, None)
-    helper, _ = ledger.run({"argv": ["sleep", "77"], "timeout_ms": 0xFFFFFFFF})  # takes no place
+def test_cancel_pending_and_the_limit_of_a_cell(cell) -> None:
+    numbers = [cell.process_run({"argv": ["sleep", "77"]})[0] for _ in range(4)]
+    assert cell.process_pending() == (4, None)
+    assert cell.process_run({"argv": ["sleep", "77"]}) == (16, None)
+    helper, _ = cell.process_run({"argv": ["sleep", "77"], "timeout_ms": 0xFFFFFFFF})  # takes no place
     assert helper >= 100
     for number in [*numbers, helper]:
-        assert ledger.pool.cancel(ledger.cell, number)
-        assert ledger.result(number)[1].error == "cancelled"
-    assert not ledger.pool.cancel(ledger.cell, numbers[0])
+        assert cell.process_cancel(number) == (0, None)
+        assert finished(cell, number)[1]["error"] == "cancelled"
+    assert cell.process_cancel(numbers[0]) == (1, None)
 
 
-def test_other_cells_see_nothing_of_it(processes, ledger) -> None:
-    number, _ = ledger.run({"argv": ["sleep", "77"]})
-    _, result, cancel, pending = processes
-    assert result(None, number) == (4, None)
-    assert cancel(None, number) == (1, None)
-    assert pending() == (0, None)
+def test_other_cells_see_nothing_of_it(application) -> None:
+    tables = [{"wasm": "any.c", "name": name, "capabilities": ["spawn.process"]} for name in ("a", "b")]
+    app = application(*tables, settings=SETTINGS)
+    a, b = (Window(app.runtime.cell(name)) for name in ("a", "b"))
+    number, _ = a.process_run({"argv": ["sleep", "77"]})
+    assert b.process_result(number) == (4, None)
+    assert b.process_cancel(number) == (1, None)
+    assert b.process_pending() == (0, None)
 
 
-def test_stopping_the_runtime_ends_everything(ledger, tmp_path) -> None:
-    ledger.run({"argv": ["sh", "-c", f"echo $$ >{tmp_path}/pid; sleep 77"]})
+def test_stopping_the_runtime_ends_everything(cell, tmp_path) -> None:
+    cell.process_run({"argv": ["sh", "-c", f"echo $$ >{tmp_path}/pid; sleep 77"]})
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.01)
-    ledger.run.application.runtime.stop()
+    cell.app.runtime.stop()
     assert gone((tmp_path / "pid").read_text().strip())
 
 
-def test_endless_output_is_cut_not_kept(forwarders) -> None:
-    settings = {**SETTINGS, "PROCESS_MAX_OUTPUT_BYTES": "1000"}
-    ledger = Ledger(forwarders("spawn.process", settings=settings, process_run="q")[0])
-    number, _ = ledger.run({"argv": ["sh", "-c", "yes | head -c 5000000"]})
-    assert len(ledger.result(number)[1].stdout) == 1000
+def test_endless_output_is_cut_not_kept(window) -> None:
+    cell = window("spawn.process", settings={**SETTINGS, "PROCESS_MAX_OUTPUT_BYTES": "1000"})
+    number, _ = cell.process_run({"argv": ["sh", "-c", "yes | head -c 5000000"]})
+    assert len(finished(cell, number)[1]["stdout"]) == 1000
 
 
-def test_undeclared_each_has_its_own_answer(forwarders) -> None:
-    run, result, cancel, pending = forwarders(
-        "spawn.process", granted=False, settings=SETTINGS,
-        process_run="q", process_result="wo", process_cancel="w", process_pending="",
-    )  # fmt: skip
-    assert [run({"argv": ["sh"]})[0], result(None, 100)[0], cancel(None, 100)[0], pending()[0]] == [
-        99,
-        4,
-        1,
-        0,
-    ]
+def test_undeclared_each_has_its_own_answer(window) -> None:
+    cell = window(settings=SETTINGS)
+    assert cell.process_run({"argv": ["sh"]})[0] == 99
+    assert cell.process_result(100)[0] == 4
+    assert cell.process_cancel(100)[0] == 1
+    assert cell.process_pending()[0] == 0
 
 
 # --- terminals ---------------------------------------------------------------------------------------
 
 
-class Terminal:
-    """The five imports of one cell, at the extension itself."""
-
-    def __init__(self, forwarder) -> None:
-        self.open = forwarder
-        self.pty = next(e for e in forwarder.application.catalogue.gated if e.name == "spawn.pty")
-
-    def session(self, number: int):
-        return self.pty._sessions[number]
-
-    def output(self, until: bytes) -> bytes:
-        seen, deadline = b"", time.monotonic() + 10
-        while until not in seen and time.monotonic() < deadline:
-            for event in self.open.events():
-                assert event["kind"] == "pty.output"
-                seen += event["payload"]["data"]
-            time.sleep(0.02)
-        return seen
+def shown(cell, until: bytes) -> bytes:
+    """Return what a terminal showed up to some text."""
+    seen, deadline = b"", time.monotonic() + 10
+    while until not in seen and time.monotonic() < deadline:
+        seen += b"".join(event["data"] for event in cell.events("pty.output"))
+    return seen
 
 
 @pytest.fixture
-def terminal(forwarders) -> Terminal:
-    return Terminal(forwarders("spawn.pty", settings={**SETTINGS, "SHELL": "/bin/sh"}, pty_open="qo")[0])
+def terminal(window):
+    return window("spawn.pty", settings={**SETTINGS, "SHELL": "/bin/sh"})
 
 
 def test_a_shell_talks_both_ways_in_a_real_terminal(terminal) -> None:
-    code, reply = terminal.open({"shell": "sh"})
+    code, reply = terminal.pty_open({"shell": "sh"})
     assert code == 0
-    session = terminal.session(reply["pty_id"])
-    session.write(b"tty; stty size; echo ready-$((6*7))\n")
-    text = terminal.output(b"ready-42")
+    number = reply["pty_id"]
+    assert terminal.pty_write(number, b"tty; stty size; echo ready-$((6*7))\n") == (0, None)
+    text = shown(terminal, b"ready-42")
     assert b"/dev/pts/" in text
     assert b"24 80" in text
-    session.resize(132, 50)
-    session.write(b"stty size; echo done-$((2*2))\n")
-    assert b"50 132" in terminal.output(b"done-4")
-    assert session.alive
+    assert terminal.pty_resize(number, 132, 50) == (0, None)
+    assert terminal.pty_resize(number, 70_000, 50) == (4, None)
+    terminal.pty_write(number, b"stty size; echo done-$((2*2))\n")
+    assert b"50 132" in shown(terminal, b"done-4")
+    assert terminal.pty_alive(number) == (1, None)
 
 
 def test_the_end_of_the_shell_is_seen_and_nothing_stays(terminal) -> None:
-    _, reply = terminal.open({"shell": "sh", "args": ["-c", "exit 0"]})
-    session = terminal.session(reply["pty_id"])
+    number = terminal.pty_open({"shell": "sh", "args": ["-c", "exit 0"]})[1]["pty_id"]
     deadline = time.monotonic() + 5
-    while session.alive and time.monotonic() < deadline:
+    while terminal.pty_alive(number)[0] and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not session.alive
-    terminal.open.application.runtime.stop()
-    assert terminal.pty._sessions == {}
+    assert terminal.pty_alive(number) == (0, None)
+    pty = next(each for each in terminal.app.catalogue.gated if each.name == "spawn.pty")
+    terminal.app.runtime.stop()
+    assert pty._sessions == {}
 
 
 def test_closing_ends_the_shell_and_all_it_started(terminal, tmp_path) -> None:
-    _, reply = terminal.open({"shell": "sh"})
-    session = terminal.session(reply["pty_id"])
-    session.write(f"sleep 77 & echo $! >{tmp_path}/pid\n".encode())
+    number = terminal.pty_open({"shell": "sh"})[1]["pty_id"]
+    terminal.pty_write(number, f"sleep 77 & echo $! >{tmp_path}/pid\n".encode())
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.01)
-    terminal.pty._drop(session)
-    assert not session.alive
+    assert terminal.pty_close(number) == (0, None)
+    assert terminal.pty_alive(number) == (0, None)
+    assert terminal.pty_write(number, b"x") == (6, None)
     assert gone((tmp_path / "pid").read_text().strip())
 
 
 @pytest.mark.parametrize("request_", [{"shell": "python3"}, {"shell": "sh", "dir": "/etc"}])
 def test_a_terminal_obeys_the_same_lists(terminal, request_) -> None:
-    assert terminal.open(request_) == (11, None)
+    assert terminal.pty_open(request_) == (11, None)
 
 
-def test_terminals_that_are_not_there(forwarders) -> None:
-    write, resize, close, alive = forwarders(
-        "spawn.pty", settings=SETTINGS, pty_write="wq", pty_resize="www", pty_close="w", pty_alive="w"
-    )
-    assert write(b"x", 7) == (6, None)
-    assert resize(None, 7, 80, 24) == (6, None)
-    assert close(None, 7) == (6, None)
-    assert alive(None, 7) == (0, None)
+def test_terminals_that_are_not_there_or_anothers(application) -> None:
+    tables = [{"wasm": "any.c", "name": name, "capabilities": ["spawn.pty"]} for name in ("a", "b")]
+    app = application(*tables, settings=SETTINGS)
+    a, b = (Window(app.runtime.cell(name)) for name in ("a", "b"))
+    number = a.pty_open({"shell": "sh"})[1]["pty_id"]
+    for missing in (number, 7777):
+        assert b.pty_write(missing, b"x") == (6, None)
+        assert b.pty_resize(missing, 80, 24) == (6, None)
+        assert b.pty_close(missing) == (6, None)
+        assert b.pty_alive(missing) == (0, None)
+    assert a.pty_alive(number) == (1, None)

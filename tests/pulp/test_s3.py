@@ -34,39 +34,34 @@ def settings(endpoint):
 
 
 @pytest.fixture
-def store(forwarders, settings):
-    def start(**shapes: str):
-        return forwarders("storage.s3", settings=settings, **shapes)
-
-    return start
+def cell(window, settings):
+    return window("storage.s3", settings=settings)
 
 
-def test_objects_come_back_as_they_were_put(store) -> None:
-    put, sized, get, head, copy, delete = store(
-        s3_put="q", s3_put_sized="q", s3_get="qo", s3_head="qo", s3_copy="q", s3_delete="q"
-    )
+def test_objects_come_back_as_they_were_put(cell) -> None:
     body = bytes(range(256)) * 40
-    assert put({"key": "a/b.bin", "body": body}) == (0, None)
-    code, found = get({"key": "a/b.bin"})
+    assert cell.s3_put({"key": "a/b.bin", "body": body}) == (0, None)
+    code, found = cell.s3_get({"key": "a/b.bin"})
     assert (code, found["body"], found["content_length"]) == (0, body, len(body))
-    assert sized({"key": "t", "body": b"hi", "content_length": 2, "content_type": "text/plain"}) == (0, None)
-    assert get({"key": "t"})[1]["content_type"] == "text/plain"
-    assert sized({"key": "t", "body": b"hi", "content_length": 3}) == (3, None)
-    assert copy({"src_key": "t", "dst_key": "u"}) == (0, None)
-    assert head({"key": "u"})[1]["size"] == 2
-    assert delete({"key": "u"}) == (0, None)
-    assert head({"key": "u"}) == (6, None)
-    assert get({"key": "u"}) == (6, None)
-    assert copy({"src_key": "nowhere", "dst_key": "u"}) == (6, None)
+    assert cell.s3_put_sized(
+        {"key": "t", "body": b"hi", "content_length": 2, "content_type": "text/plain"}
+    ) == (0, None)
+    assert cell.s3_get({"key": "t"})[1]["content_type"] == "text/plain"
+    assert cell.s3_put_sized({"key": "t", "body": b"hi", "content_length": 3}) == (3, None)
+    assert cell.s3_copy({"src_key": "t", "dst_key": "u"}) == (0, None)
+    assert cell.s3_head({"key": "u"})[1]["size"] == 2
+    assert cell.s3_delete({"key": "u"}) == (0, None)
+    assert cell.s3_head({"key": "u"}) == (6, None)
+    assert cell.s3_get({"key": "u"}) == (6, None)
+    assert cell.s3_copy({"src_key": "nowhere", "dst_key": "u"}) == (6, None)
 
 
-def test_listing_page_by_page(store) -> None:
-    put, listing = store(s3_put="q", s3_list="qo")
+def test_listing_page_by_page(cell) -> None:
     for number in range(5):
-        assert put({"key": f"page/{number}", "body": b"x" * number}) == (0, None)
+        assert cell.s3_put({"key": f"page/{number}", "body": b"x" * number}) == (0, None)
     seen, token = [], ""
     while True:
-        code, page = listing({"prefix": "page/", "max_keys": 2, "continuation_token": token})
+        code, page = cell.s3_list({"prefix": "page/", "max_keys": 2, "continuation_token": token})
         assert code == 0
         seen += [(entry["key"], entry["size"]) for entry in page["entries"]]
         token = page["next_continuation_token"]
@@ -75,46 +70,41 @@ def test_listing_page_by_page(store) -> None:
     assert seen == [(f"page/{number}", number) for number in range(5)]
 
 
-def test_upload_in_parts(store) -> None:
-    begin, part, complete, abort, get = store(
-        s3_put_multipart_init="qo", s3_put_multipart_part="qo", s3_put_multipart_complete="q",
-        s3_put_multipart_abort="q", s3_head="qo",
-    )  # fmt: skip
-    upload = begin({"key": "big", "content_type": "x/y"})[1]["upload_id"]
-    # The forwarding cell has room for one part; all but the last would need 5 MiB.
-    etag = part({"key": "big", "upload_id": upload, "part_number": 1, "data": b"tail"})[1]["etag"]
-    stored = [{"part_number": 1, "etag": etag}]
-    assert complete({"key": "big", "upload_id": upload, "parts": stored}) == (0, None)
-    assert get({"key": "big"})[1]["size"] == 4
-    upload = begin({"key": "gone"})[1]["upload_id"]
-    assert abort({"key": "gone", "upload_id": upload}) == (0, None)
-    assert abort({"key": "gone", "upload_id": upload}) == (6, None)
-    assert complete({"key": "big", "upload_id": upload, "parts": "x"}) == (3, None)
+def test_upload_in_parts(cell) -> None:
+    upload = cell.s3_put_multipart_init({"key": "big", "content_type": "x/y"})[1]["upload_id"]
+    stored = []
+    for number, data in enumerate((bytes(5 << 20), b"tail"), 1):  # all but the last have 5 MiB at least
+        part = {"key": "big", "upload_id": upload, "part_number": number, "data": data}
+        stored.append({"part_number": number, "etag": cell.s3_put_multipart_part(part)[1]["etag"]})
+    assert cell.s3_put_multipart_complete({"key": "big", "upload_id": upload, "parts": stored}) == (0, None)
+    assert cell.s3_head({"key": "big"})[1]["size"] == (5 << 20) + 4
+    upload = cell.s3_put_multipart_init({"key": "gone"})[1]["upload_id"]
+    assert cell.s3_put_multipart_abort({"key": "gone", "upload_id": upload}) == (0, None)
+    assert cell.s3_put_multipart_abort({"key": "gone", "upload_id": upload}) == (6, None)
+    assert cell.s3_put_multipart_complete({"key": "big", "upload_id": upload, "parts": "x"}) == (3, None)
 
 
-def test_presigned_links_work_without_the_cell(store) -> None:
-    link_put, link_get = store(s3_presign_put="qo", s3_presign="qo")
-    url = link_put({"key": "direct", "ttl_sec": 60})[1]["url"]
+def test_presigned_links_work_without_the_cell(cell) -> None:
+    url = cell.s3_presign_put({"key": "direct", "ttl_sec": 60})[1]["url"]
     headers = {"Content-Type": "application/octet-stream"}
     urllib.request.urlopen(urllib.request.Request(url, b"direct body", headers, method="PUT")).close()
-    with urllib.request.urlopen(link_get({"key": "direct", "ttl_sec": 60})[1]["url"]) as answer:
+    with urllib.request.urlopen(cell.s3_presign({"key": "direct", "ttl_sec": 60})[1]["url"]) as answer:
         assert answer.read() == b"direct body"
-    assert link_get({"key": "direct", "ttl_sec": 0}) == (3, None)
+    assert cell.s3_presign({"key": "direct", "ttl_sec": 0}) == (3, None)
 
 
-def test_bad_requests(store) -> None:
-    (get,) = store(s3_get="qo")
-    assert get(b"") == (1, None)
-    assert get(b"\xc1") == (3, None)
-    assert get({"key": ""}) == (3, None)
+def test_bad_requests(cell) -> None:
+    assert cell.s3_get(b"") == (1, None)
+    assert cell.s3_get(b"\xc1") == (3, None)
+    assert cell.s3_get({"key": ""}) == (3, None)
 
 
-def test_without_settings_it_is_not_configured(forwarders) -> None:
-    (get,) = forwarders("storage.s3", s3_get="qo")
-    assert get({"key": "a"}) == (10, None)
+def test_without_settings_it_is_not_configured(window) -> None:
+    cell = window("storage.s3")
+    assert cell.s3_get({"key": "a"}) == (10, None)
 
 
-def test_a_store_that_is_gone_is_code_4(forwarders, settings) -> None:
+def test_a_store_that_is_gone_is_code_4(window, settings) -> None:
     settings = {**settings, "S3_ENDPOINT": "http://127.0.0.1:9"}
-    (get,) = forwarders("storage.s3", settings=settings, s3_get="qo")
-    assert get({"key": "a"}) == (4, None)
+    cell = window("storage.s3", settings=settings)
+    assert cell.s3_get({"key": "a"}) == (4, None)

@@ -66,81 +66,75 @@ def account():
 
 
 @pytest.fixture
-def stripe(forwarders, account):
-    def start(**shapes: str):
-        settings = {
-            "STRIPE_SECRET_KEY": "sk_test_1", "STRIPE_API_BASE": account[0], "STRIPE_WEBHOOK_SECRET": SECRET,
-            "STRIPE_MAX_CHARGE_CENTS": "10000", "STRIPE_MAX_REFUND_CENTS": "5000",
-        }  # fmt: skip
-        return forwarders(NAME, settings=settings, **shapes)
-
-    return start
+def cell(window, account):
+    settings = {
+        "STRIPE_SECRET_KEY": "sk_test_1", "STRIPE_API_BASE": account[0], "STRIPE_WEBHOOK_SECRET": SECRET,
+        "STRIPE_MAX_CHARGE_CENTS": "10000", "STRIPE_MAX_REFUND_CENTS": "5000",
+    }  # fmt: skip
+    return window(NAME, settings=settings)
 
 
-def test_a_checkout_asks_for_one_product(stripe, account) -> None:
-    create, get = stripe(stripe_checkout_session_create="qo", stripe_checkout_session_get="qo")
+def test_a_checkout_asks_for_one_product(cell, account) -> None:
     wanted = {
         "amount_cents": 1999, "currency": "eur", "success_url": "https://s/ok", "cancel_url": "https://s/no",
         "product_name": "Hat", "metadata": {"order": "7"}, "automatic_tax": True,
     }  # fmt: skip
-    assert create(wanted) == (0, {"id": "obj_1", "url": "https://pay/1"})
+    assert cell.stripe_checkout_session_create(wanted) == (0, {"id": "obj_1", "url": "https://pay/1"})
     method, path, form, _ = account[1][0]
     assert (method, path) == ("POST", "/v1/checkout/sessions")
     assert form["line_items[0][price_data][unit_amount]"] == ["1999"]
     assert form["line_items[0][price_data][product_data][name]"] == ["Hat"]
     assert form["metadata[order]"] == ["7"]
     assert form["automatic_tax[enabled]"] == ["true"]
-    assert get({"id": "cs_1"})[1]["status"] == "open"
+    assert cell.stripe_checkout_session_get({"id": "cs_1"})[1]["status"] == "open"
     assert account[1][1][:2] == ("GET", "/v1/checkout/sessions/cs_1")
 
 
-def test_payments_carry_their_key_and_their_promotion(stripe, account) -> None:
-    create, capture = stripe(stripe_payment_intent_create="qo", stripe_payment_intent_capture="qo")
-    code, reply = create(
+def test_payments_carry_their_key_and_their_promotion(cell, account) -> None:
+    code, reply = cell.stripe_payment_intent_create(
         {"amount_cents": 50, "currency": "usd", "promotion_code_id": "promo_1", "idempotency_key": "once"}
     )
     assert (code, reply["amount"]) == (0, 1234)
     _, _, form, key = account[1][0]
     assert (form["amount"], form["metadata[stripe_promotion_code_id]"], key) == (["50"], ["promo_1"], "once")
-    assert capture({"id": "pi_1"})[0] == 0
+    assert cell.stripe_payment_intent_capture({"id": "pi_1"})[0] == 0
     assert account[1][1][1] == "/v1/payment_intents/pi_1/capture"
 
 
 @pytest.mark.parametrize("amount", [0, -5, 10_001, True, "100", None])
-def test_charges_are_bounded(stripe, account, amount) -> None:
-    (create,) = stripe(stripe_payment_intent_create="qo")
-    assert create({"amount_cents": amount, "currency": "eur"}) == (12, None)
+def test_charges_are_bounded(cell, account, amount) -> None:
+    assert cell.stripe_payment_intent_create({"amount_cents": amount, "currency": "eur"}) == (12, None)
     assert account[1] == []
 
 
-def test_refunds_name_an_amount_or_mean_all_of_it(stripe, account) -> None:
-    (refund,) = stripe(stripe_refund_create="qo")
-    assert refund({"payment_intent_id": "pi_1"})[0] == 0
+def test_refunds_name_an_amount_or_mean_all_of_it(cell, account) -> None:
+    assert cell.stripe_refund_create({"payment_intent_id": "pi_1"})[0] == 0
     assert "amount" not in account[1][0][2]
-    assert refund({"payment_intent_id": "pi_1", "amount_cents": 5000})[0] == 0
+    assert cell.stripe_refund_create({"payment_intent_id": "pi_1", "amount_cents": 5000})[0] == 0
     assert account[1][1][2]["amount"] == ["5000"]
-    assert refund({"payment_intent_id": "pi_1", "amount_cents": 0}) == (12, None)
-    assert refund({"payment_intent_id": "pi_1", "amount_cents": 5001}) == (12, None)
-    assert refund({"amount_cents": 1}) == (14, None)
+    assert cell.stripe_refund_create({"payment_intent_id": "pi_1", "amount_cents": 0}) == (12, None)
+    assert cell.stripe_refund_create({"payment_intent_id": "pi_1", "amount_cents": 5001}) == (12, None)
+    assert cell.stripe_refund_create({"amount_cents": 1}) == (14, None)
     assert len(account[1]) == 2
 
 
-def test_lookups_and_the_balance(stripe, account) -> None:
-    lookup, balance = stripe(stripe_promotion_code_lookup="qo", stripe_balance_get="qo")
-    assert lookup({"code": "TEN"}) == (
+def test_lookups_and_the_balance(cell, account) -> None:
+    assert cell.stripe_promotion_code_lookup({"code": "TEN"}) == (
         0, {"id": "promo_1", "code": "TEN", "coupon_id": "c1", "active": True, "percent_off": 10.0},
     )  # fmt: skip
-    assert lookup({"code": "NONE"}) == (0, {})
-    assert balance() == (0, {"available": [{"amount": 5, "currency": "eur"}], "pending": []})
+    assert cell.stripe_promotion_code_lookup({"code": "NONE"}) == (0, {})
+    assert cell.stripe_balance_get(b"") == (
+        0,
+        {"available": [{"amount": 5, "currency": "eur"}], "pending": []},
+    )
 
 
-def test_refusals_and_bad_ids(stripe, account) -> None:
-    (get,) = stripe(stripe_payment_intent_get="qo")
-    assert get({"id": "missing"}) == (4, None)
-    assert get({"id": "../refunds"}) == (3, None)
-    assert get({}) == (14, None)
-    assert get(b"") == (1, None)
-    assert get(b"\x93\1\2\3") == (3, None)
+def test_refusals_and_bad_ids(cell, account) -> None:
+    assert cell.stripe_payment_intent_get({"id": "missing"}) == (4, None)
+    assert cell.stripe_payment_intent_get({"id": "../refunds"}) == (3, None)
+    assert cell.stripe_payment_intent_get({}) == (14, None)
+    assert cell.stripe_payment_intent_get(b"") == (1, None)
+    assert cell.stripe_payment_intent_get(b"\x93\1\2\3") == (3, None)
 
 
 def signed(payload: bytes, secret: str = SECRET, age: int = 0) -> str:
@@ -149,15 +143,14 @@ def signed(payload: bytes, secret: str = SECRET, age: int = 0) -> str:
     return f"t={stamp},v1={digest}"
 
 
-def test_webhooks(stripe) -> None:
-    (verify,) = stripe(stripe_webhook_verify="q")
+def test_webhooks(cell) -> None:
     payload = b'{"id": "evt_1"}'
-    assert verify({"payload": payload, "signature_header": signed(payload)}) == (0, None)
+    assert cell.stripe_webhook_verify({"payload": payload, "signature_header": signed(payload)}) == (0, None)
     for header in (signed(payload, "other"), signed(payload, age=3600), signed(b"x"), "", "t=1"):
-        assert verify({"payload": payload, "signature_header": header}) == (6, None)
+        assert cell.stripe_webhook_verify({"payload": payload, "signature_header": header}) == (6, None)
 
 
-def test_without_a_key_it_is_not_configured(forwarders) -> None:
-    get, verify = forwarders(NAME, stripe_balance_get="qo", stripe_webhook_verify="q")
-    assert get() == (10, None)
-    assert verify({"payload": b"", "signature_header": "x"}) == (10, None)
+def test_without_a_key_it_is_not_configured(window) -> None:
+    cell = window(NAME)
+    assert cell.stripe_balance_get(b"") == (10, None)
+    assert cell.stripe_webhook_verify({"payload": b"", "signature_header": "x"}) == (10, None)

@@ -15,12 +15,14 @@ ACQUIRE = "tool.acquire"
 
 
 @pytest.fixture
-def acquire(forwarders, tmp_path):
-    installer = f"mkdir -p {tmp_path}/bin && printf '#!/bin/sh\\n' > {tmp_path}/bin/newtool"
+def installer(tmp_path) -> str:
+    return f"mkdir -p {tmp_path}/bin && printf '#!/bin/sh\\n' > {tmp_path}/bin/newtool"
+
+
+@pytest.fixture
+def acquire(window, installer):
     settings = {"TOOL_ACQUIRE_INSTALLERS": f"\n{installer}\nexit 3\n"}
-    (forward,) = forwarders(ACQUIRE, settings=settings, tool_acquire="qo")
-    forward.installer = installer
-    return forward
+    return window(ACQUIRE, settings=settings).tool_acquire
 
 
 def test_a_program_on_the_path_is_found(acquire) -> None:
@@ -36,7 +38,7 @@ def test_a_path_by_hand_is_checked(acquire, tmp_path) -> None:
     assert acquire({"source": "manual", "path": str(tmp_path)})[1]["status"] == "notfound"
 
 
-def test_an_installer_runs_only_when_it_is_listed(acquire, tmp_path) -> None:
+def test_an_installer_runs_only_when_it_is_listed(acquire, installer, tmp_path) -> None:
     expect = str(tmp_path / "bin" / "newtool")
     refused = acquire(
         {"name": "newtool", "source": "official", "install_cmd": f"touch {tmp_path}/x", "expect_path": expect}
@@ -46,7 +48,7 @@ def test_an_installer_runs_only_when_it_is_listed(acquire, tmp_path) -> None:
     wanted = {
         "name": "newtool",
         "source": "official",
-        "install_cmd": acquire.installer,
+        "install_cmd": installer,
         "expect_path": expect,
     }
     assert acquire(wanted)[1]["status"] == "installed"
@@ -96,7 +98,7 @@ BUNDLES = {
 
 
 @pytest.fixture
-def toolchain(forwarders, tmp_path, monkeypatch):
+def toolchain(window, tmp_path, monkeypatch):
     answers = {
         path: (200, {}, data, 0.0)
         for name, (path, data) in BUNDLES.items()
@@ -105,67 +107,62 @@ def toolchain(forwarders, tmp_path, monkeypatch):
     with https_service(tmp_path, answers) as (origin, asked):
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         lines = [f"{n} {origin}{p} {hashlib.sha256(d).hexdigest()}" for n, (p, d) in BUNDLES.items()]
-        pair = forwarders(
-            "toolchain.install", settings={"TOOLCHAIN_ARCHIVES": "\n".join(lines)},
-            toolchain_install="qo", toolchain_status="qo",
-        )  # fmt: skip
-        yield (*pair, asked)
+        yield window("toolchain.install", settings={"TOOLCHAIN_ARCHIVES": "\n".join(lines)}), asked
 
 
 def test_a_pinned_toolchain_is_unpacked_once(toolchain, tmp_path) -> None:
-    install, status, asked = toolchain
-    assert status({"lang": "good"})[1] == {"present": False, "path": ""}
-    code, reply = install({"lang": "good"})
+    cell, asked = toolchain
+    assert cell.toolchain_status({"lang": "good"})[1] == {"present": False, "path": ""}
+    code, reply = cell.toolchain_install({"lang": "good"})
     assert (code, reply["ok"], reply["status"]) == (0, True, "present")
     program = tmp_path / "data" / "runtime" / "good" / "bin" / "go"
     assert program.read_bytes() == b"#!/bin/sh\n"
     assert program.stat().st_mode & 0o100
-    assert install({"lang": "good"})[1]["ok"]
+    assert cell.toolchain_install({"lang": "good"})[1]["ok"]
     assert asked == ["/good.tar.gz"]
-    assert status({"lang": "good"})[1]["present"]
-    assert install({"lang": "flat"})[1]["ok"]
+    assert cell.toolchain_status({"lang": "good"})[1]["present"]
+    assert cell.toolchain_install({"lang": "flat"})[1]["ok"]
     assert (tmp_path / "data" / "runtime" / "flat" / "readme").read_bytes() == b"y"
 
 
 @pytest.mark.parametrize("lang", ["wild", "torn", "swapped", "lost"])
 def test_what_cannot_be_trusted_leaves_nothing(toolchain, tmp_path, lang) -> None:
-    install, status, _ = toolchain
-    code, reply = install({"lang": lang})
+    cell, _ = toolchain
+    code, reply = cell.toolchain_install({"lang": lang})
     assert (code, reply["ok"], reply["status"]) == (0, False, "failed")
-    assert not status({"lang": lang})[1]["present"]
+    assert not cell.toolchain_status({"lang": lang})[1]["present"]
     assert list((tmp_path / "data" / "runtime").iterdir()) == []
     assert not (tmp_path / "data" / "escaped").exists()
 
 
 def test_only_what_is_listed_is_installed(toolchain) -> None:
-    assert toolchain[0]({"lang": "rust"})[1]["status"] == "unsupported"
-    assert toolchain[0]({"lang": "../good"})[1]["status"] == "unsupported"
+    assert toolchain[0].toolchain_install({"lang": "rust"})[1]["status"] == "unsupported"
+    assert toolchain[0].toolchain_install({"lang": "../good"})[1]["status"] == "unsupported"
 
 
 # --- multicast DNS, on loopback ----------------------------------------------------------------------
 
 
 @pytest.fixture
-def mdns(forwarders):
+def mdns(window):
     settings = {"MDNS_INTERFACES": "127.0.0.1"}
-    return forwarders("discovery.mdns", settings=settings, mdns_browse="qo", mdns_announce="q")
+    return window("discovery.mdns", settings=settings)
 
 
 def test_services_are_announced_and_found(mdns) -> None:
     from zeroconf import DNSQuestionType, Zeroconf
 
-    browse, announce = mdns
     # The network is shared with other runs of this test on the same machine.
     service = f"_gh{os.getpid()}._tcp"
-    assert announce({"instance": "here", "service": service, "port": 4242}) == (0, None)
-    assert announce({"instance": "here", "service": service, "port": 4242}) == (0, None)
+    assert mdns.mdns_announce({"instance": "here", "service": service, "port": 4242}) == (0, None)
+    assert mdns.mdns_announce({"instance": "here", "service": service, "port": 4242}) == (0, None)
     other = Zeroconf(interfaces=["127.0.0.1"])
     try:
         names = f"{service}.local.", f"here.{service}.local."
         info = other.get_service_info(*names, 20_000, question_type=DNSQuestionType.QM)
         assert info is not None
         assert (info.port, info.parsed_addresses()) == (4242, ["127.0.0.1"])
-        assert browse({"service": service, "timeout_ms": 200}) == (0, None)  # its own are left out
+        assert mdns.mdns_browse({"service": service, "timeout_ms": 200}) == (0, None)  # its own are left out
         import ipaddress
 
         from zeroconf import ServiceInfo
@@ -175,7 +172,7 @@ def test_services_are_announced_and_found(mdns) -> None:
             addresses=[ipaddress.ip_address("127.0.0.1").packed], server="there.local.",
         )  # fmt: skip
         other.register_service(theirs)
-        answers = (browse({"service": service, "timeout_ms": 1000}) for _ in range(15))
+        answers = (mdns.mdns_browse({"service": service, "timeout_ms": 1000}) for _ in range(15))
         assert next(answer for answer in answers if answer[1]) == (
             0, [{"name": "there", "addr": "http://127.0.0.1:4343"}],
         )  # fmt: skip
@@ -185,11 +182,10 @@ def test_services_are_announced_and_found(mdns) -> None:
 
 @pytest.mark.parametrize("service", ["gh._tcp", "_gh._sctp", "_" + "x" * 20 + "._tcp", "_a._tcp.evil"])
 def test_services_that_are_none(mdns, service) -> None:
-    browse, announce = mdns
-    assert browse({"service": service}) == (3, None)
-    assert announce({"service": service, "port": 1}) == (3, None)
+    assert mdns.mdns_browse({"service": service}) == (3, None)
+    assert mdns.mdns_announce({"service": service, "port": 1}) == (3, None)
 
 
 def test_ports_that_are_none(mdns) -> None:
-    assert mdns[1]({"service": "_a._tcp", "port": 0}) == (3, None)
-    assert mdns[1]({"service": "_a._tcp", "port": 70000}) == (3, None)
+    assert mdns.mdns_announce({"service": "_a._tcp", "port": 0}) == (3, None)
+    assert mdns.mdns_announce({"service": "_a._tcp", "port": 70000}) == (3, None)
