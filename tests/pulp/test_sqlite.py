@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
+import threading
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.pulp.conftest import Window
 
 from guesthouse.errors import DeadlineExceeded
 from guesthouse.interfaces.pulp import codec
-from guesthouse.interfaces.pulp.extensions import sqlite
+from guesthouse.interfaces.pulp.extensions import sql_rules, sqlite
 
 SQL = "storage.sqlite"
 
@@ -120,6 +123,12 @@ def test_case_24_each_cell_has_its_own_database_which_lasts(application) -> None
         "PRAGMA max_page_count = 1000000000",
         "PRAGMA mmap_size = 1000000000",
         "PRAGMA trusted_schema = ON",
+        "PRAGMA cache_size = -100000000",
+        "PRAGMA cache_size = 100000000",
+        "PRAGMA cache_size = 99999999999999999999",
+        "PRAGMA busy_timeout = 1000000000",
+        "PRAGMA temp_store = MEMORY",
+        "PRAGMA temp.max_page_count = 1000000000",
         "SELECT load_extension('/lib/x.so')",
         "CREATE VIRTUAL TABLE z USING fts3(tokenize=x); SELECT fts3_tokenizer('simple', x'00')",
     ],
@@ -140,6 +149,8 @@ def test_what_a_cell_may_ask_its_database(db) -> None:
     for sql in (
         "VACUUM",
         "PRAGMA user_version = 7",
+        "PRAGMA cache_size = -2000",
+        "PRAGMA busy_timeout = 100",
         "PRAGMA table_info(t)",
         "PRAGMA journal_mode",
         "ANALYZE",
@@ -181,9 +192,114 @@ def test_a_query_without_end_is_interrupted_and_the_database_is_sound(window) ->
     assert time.monotonic() - started < 2
 
 
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) "
+LARGE = sql_rules.LARGEST_VALUE - 1000
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        # Each takes a machine step or a function call for very long.
+        ENDLESS + "SELECT count(randomblob(10000000)) FROM n",
+        ENDLESS + "SELECT max(length(quote(randomblob(5000000)))) FROM n",
+        ENDLESS + f"SELECT sum(hex(zeroblob(500000)) LIKE '%{'0' * 250}1%') FROM n",
+    ],
+)
+def test_a_query_of_few_large_steps_is_interrupted_as_well(window, sql) -> None:
+    db = window(SQL, call_timeout_ms=200, restart="never")
+    with pytest.raises(DeadlineExceeded):
+        db.sqlite_query(sql, b"")
+    stopped = threading.Event()  # the thread that was in it is free again, and so is the database
+    threading.Thread(target=lambda: (db.app.runtime.stop(), stopped.set()), daemon=True).start()
+    assert stopped.wait(60)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT instr(zeroblob({LARGE}), CAST(zeroblob({LARGE // 2}) || x'01' AS BLOB))",
+        f"SELECT instr(hex(zeroblob({LARGE // 2})), hex(zeroblob({LARGE // 4})) || '1')",
+        f"SELECT length(replace(hex(zeroblob({LARGE // 2})), hex(zeroblob({LARGE // 8})) || '1', ''))",
+        f"SELECT length(trim(hex(zeroblob({LARGE // 2})), hex(randomblob({LARGE // 2}))))",
+    ],
+)
+def test_functions_of_quadratic_time_are_none_here(db, sql) -> None:
+    assert db.sqlite_query(sql, b"")[0] == 0  # hours, if they were
+
+
+def test_values_and_patterns_are_bounded(db) -> None:
+    for sql in (
+        "SELECT zeroblob(100000000)",
+        "SELECT length(replace(hex(zeroblob(4000000)), '0', '0123456789'))",
+        f"SELECT 'a' LIKE '{'%a' * 300}'",
+        f"SELECT 'a' GLOB '{'*a' * 300}'",
+    ):
+        assert db.sqlite_query(sql, b"")[0] == 5, sql
+
+
+def test_what_a_statement_writes_to_temporary_files_is_bounded(db, monkeypatch) -> None:
+    monkeypatch.setattr(sqlite, "WRITTEN", 4 << 20)
+    sql = ENDLESS + "SELECT length(b) FROM (SELECT randomblob(100000) AS b, x FROM n LIMIT 100000) ORDER BY b"
+    code, got = db.sqlite_query(sql, b"")
+    assert code == 5
+    assert "wrote more than" in got["error"]
+    assert db.sqlite_query("SELECT count(*) FROM t", b"")[1]["rows"] == [[0]]
+
+
+def test_temporary_tables_are_bounded(window, monkeypatch) -> None:
+    monkeypatch.setattr(sqlite, "WRITTEN", 1 << 20)
+    db = window(SQL)
+    db.sqlite_exec("CREATE TEMP TABLE big (x)", b"")
+    codes = [db.sqlite_exec("INSERT INTO temp.big VALUES (zeroblob(100000))", b"")[0] for _ in range(12)]
+    assert codes[:5] == [0] * 5
+    assert codes[-1] == 5
+
+
+texts = st.one_of(
+    st.none(), st.text(st.sampled_from("abé "), max_size=6), st.sampled_from([b"", b"a", b" b", b"ab"]),
+    st.integers(-99, 99), st.floats(allow_nan=False, allow_infinity=False),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(["instr", "trim", "ltrim", "rtrim", "replace"]), st.tuples(texts, texts, texts))
+def test_functions_that_are_served_in_place_of_sqlites_answer_the_same(name, values) -> None:
+    arguments = values if name == "replace" else values[:2]
+    sql = f"SELECT {name}({', '.join('?' * len(arguments))}) AS it"
+    theirs, ours = (sqlite3.connect(":memory:", isolation_level=None) for _ in range(2))
+    sql_rules.restrict(ours)
+    try:
+        expected, found = (each.execute(sql, arguments).fetchall() for each in (theirs, ours))
+    finally:
+        theirs.close(), ours.close()
+    assert found == expected
+
+
+def test_they_serve_in_schemas_as_well(db) -> None:
+    for sql in (
+        "CREATE TABLE p (name TEXT CHECK (instr(name, '/') = 0), plain TEXT AS (replace(name, 'a', 'b')))",
+        "CREATE INDEX i ON p (trim(name, '.'))",
+        "CREATE VIEW v AS SELECT replace(name, 'x', 'y') AS n FROM p",
+        "INSERT INTO p (name) VALUES ('xa')",
+    ):
+        assert db.sqlite_exec(sql, b"")[0] == 0, sql
+    assert db.sqlite_query("SELECT plain, n FROM p, v", b"")[1]["rows"] == [["xb", "ya"]]
+    assert db.sqlite_exec("INSERT INTO p (name) VALUES ('/')", b"")[0] == 13
+
+
+def test_statements_are_only_stopped_for_their_own_call(window) -> None:
+    db = window(SQL, call_timeout_ms=300, restart="never")
+    db.sqlite_exec("CREATE TABLE t (x)", b"")
+    db.sqlite_exec("BEGIN", b"")
+    until = time.monotonic() + 1.2  # longer than a call may take, and than the watch sleeps between looks
+    while time.monotonic() < until:
+        assert db.sqlite_exec("INSERT INTO t VALUES (1)", b"")[0] == 0
+    assert db.sqlite_exec("COMMIT", b"")[0] == 0
+
+
 def test_results_and_databases_have_limits(window, monkeypatch) -> None:
     monkeypatch.setattr(sqlite, "RESULT_LIMIT", 10_000)
-    db = window(SQL, settings={"PULP_SQLITE_MAX_BYTES": "1000000"})
+    db = window(SQL, max_disk_bytes=1_000_000)
     sql = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n"
     code, got = db.sqlite_query(sql, b"")
     assert code == 5

@@ -24,6 +24,7 @@ from guesthouse.engine import Constant, Exit, HostFunction, OutOfBounds
 from guesthouse.errors import CallError
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.codec import DecodeError, EncodeError
+from guesthouse.interfaces.pulp.disk import Disks, Quota
 from guesthouse.interfaces.pulp.storage import cell_directory
 from guesthouse.interfaces.pulp.structs import Message
 from guesthouse.observe import log
@@ -75,11 +76,13 @@ class Environment:
         storage_root: directory below which capabilities keep files.
         settings: configuration in the form of environment variables, such as ``HTTP_PORT``.
         emit: queue an event for its cell, from any thread.
+        disks: how much lies in the directories of cells.
     """
 
     storage_root: Path = field(default_factory=lambda: Path("data"))
     settings: Mapping[str, str] = field(default_factory=dict)
     emit: Callable[[Event], Posted] = lambda _event: Posted.GONE
+    disks: Disks = field(default_factory=Disks)
 
     def directory_of(self, cell: Cell) -> Path:
         """Return the directory of a cell's files, made if it is not there.
@@ -93,6 +96,10 @@ class Environment:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             return path
         return cell_directory(self.storage_root, cell.name)
+
+    def quota_of(self, cell: Cell) -> Quota:
+        """Return what a cell may keep on disk; raises ``ValueError`` when a setting is no size or number."""
+        return cell.spec.disk.at_most(self.settings)
 
 
 class Drops:

@@ -16,6 +16,7 @@ from guesthouse.errors import CallError, DeadlineExceeded, LoadError, NotFound
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.cell import Cell
+from guesthouse.interfaces.pulp.disk import Quota
 from guesthouse.interfaces.pulp.extension import Environment, Event, Posted, Refused
 from guesthouse.interfaces.pulp.loading import LoadedCell
 from guesthouse.interfaces.pulp.spec import CellSpec
@@ -160,6 +161,7 @@ class Residence:
             timeout=guest.limits.wall or 30.0,
             restart=guest.options.get("restart", "on_crash"),
             cell_id=guest.name if guest.tenant == "default" else f"{guest.tenant}/{guest.name}",
+            disk=Quota(guest.limits.disk),
         )
         loaded = _Hosted(spec, self._linked(guest), guest.granted, taking_part, ())
         object.__setattr__(loaded, "guest", guest)

@@ -8,6 +8,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypeAlias, Union
 
+from guesthouse.interfaces.pulp.disk import Quota
 from guesthouse.interfaces.pulp.manifest.cell import (
     DEFAULT_CALL_TIMEOUT_MS,
     DEFAULT_MEMORY_PAGES,
@@ -39,6 +40,7 @@ class CellSpec:
         scope: which application it belongs to.
         wasm_sha256: digest that the module must have whenever it is read; blank for any.
         providers: whose capability it wants, where several offer one name (spec 5.9).
+        disk: what it may keep on disk.
     """
 
     name: str
@@ -58,6 +60,7 @@ class CellSpec:
     scope: Scope | None = None
     wasm_sha256: str = ""
     providers: Mapping[str, str] = field(default_factory=dict)
+    disk: Quota = field(default_factory=Quota)
 
     @property
     def cell(self) -> str:
@@ -119,6 +122,7 @@ class CellSpec:
             timeout=manifest.call_timeout_ms / 1000,
             instances=manifest.instances,
             providers=manifest.capability_providers,
+            disk=Quota(manifest.max_disk_bytes, manifest.max_disk_files),
         )
 
     @classmethod

@@ -13,7 +13,7 @@ import re
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -21,6 +21,8 @@ _SYS_OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_BENEATH = 0x08
 _NAME = re.compile(r"[^/\0]+")
+#: Directories that a cell's path may lead through: trees are walked and removed one level per descriptor.
+DEEPEST = 128
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -134,8 +136,30 @@ class Root:
         with self.opened(directory or b".", os.O_DIRECTORY | os.O_RDONLY) as fd:
             yield fd, name
 
-    def make_directories(self, path: bytes, mode: int = 0o755) -> None:
-        """Make a directory and those above it; raises as `open`."""
+    def real(self, path: bytes) -> bytes:
+        """Return the path, beneath the root, of what a path leads to; raises as `open`."""
+        with self.opened(path, os.O_PATH) as fd:
+            target, own = (Path(f"/proc/self/fd/{number}").readlink() for number in (fd, self._fd))
+        if not target.is_relative_to(own):
+            raise PathRejected("it was moved out of the root meanwhile")
+        return os.fsencode(target.relative_to(own))
+
+    def make_directories(
+        self,
+        path: bytes,
+        mode: int = 0o755,
+        counted: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """Make a directory and those above it.
+
+        Args:
+            path: the directory.
+            mode: permissions of those that are made.
+            counted: held while one is made.
+
+        Raises:
+            PathRejected, OSError: as `open`.
+        """
         clean = checked(path)
         done = b""
         for part in clean.split(b"/"):
@@ -143,7 +167,7 @@ class Root:
             if part in (b".", b".."):
                 continue
             try:
-                with self.parent(done) as (fd, name):
+                with self.parent(done) as (fd, name), counted():
                     os.mkdir(name, mode, dir_fd=fd)
             except FileExistsError:
                 continue
@@ -161,6 +185,8 @@ def checked(path: bytes) -> bytes:
         depth += -1 if part == b".." else 0 if part == b"." else 1
         if depth < 0:
             raise PathRejected("leaves the root")
+    if len(parts) > DEEPEST:
+        raise PathRejected(f"more than {DEEPEST} directories deep")
     return b"/".join(parts)
 
 

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp import codec, memory
-from guesthouse.interfaces.pulp.extension import Environment, Extension, Refused, reply, request
-from guesthouse.interfaces.pulp.storage import PathRejected, PerCell, Root
+from guesthouse.interfaces.pulp.disk import OverQuota, Size, measured
+from guesthouse.interfaces.pulp.extension import Drops, Environment, Extension, Refused, reply, request
+from guesthouse.interfaces.pulp.folder import Folder
+from guesthouse.interfaces.pulp.storage import DEEPEST, PathRejected, PerCell, Root
 from guesthouse.interfaces.pulp.structs import Message, go
+from guesthouse.observe import log
 
 if TYPE_CHECKING:
     from guesthouse.interfaces.pulp.body import CellCall
@@ -75,6 +78,9 @@ def _with_codes(function: Callable[..., int]) -> Callable[..., int]:
             raise Refused(REJECTED, str(error)) from None
         except FileNotFoundError as error:
             raise Refused(NOT_FOUND, str(error)) from None
+        except OverQuota as error:
+            self.over_quota(call, error)
+            raise Refused(memory.FAILED, str(error)) from None
         except OSError as error:
             raise Refused(memory.FAILED, str(error)) from None
 
@@ -89,7 +95,8 @@ class Files(Extension):
 
     def __init__(self) -> None:
         self._environment = Environment()
-        self._roots: PerCell[Root] = PerCell()
+        self._folders: PerCell[Folder] = PerCell()
+        self._drops = Drops()
 
     def rows(self) -> tuple[HostFunction, ...]:
         """Return the imports, ``fs_write`` in both generations."""
@@ -119,24 +126,38 @@ class Files(Extension):
         override = self._environment.settings.get(variable)
         path = Path(override) if override else self._environment.directory_of(cell)
         path.mkdir(parents=True, exist_ok=True)
-        self._roots.acquire(cell.id, lambda: Root(path))
+        quota, disk = self._environment.quota_of(cell), self._environment.disks.at(path)
+        self._folders.acquire(cell.id, lambda: Folder(Root(path), disk, quota))
 
     def release(self, cell: Cell) -> None:
         """Let go of a cell's directory."""
-        root = self._roots.release(cell.id)
-        if root is not None:
-            root.close()
+        folder = self._folders.release(cell.id)
+        if folder is not None:
+            folder.root.close()
 
     def teardown(self) -> None:
         """Let go of all directories."""
-        for root in self._roots.clear():
-            root.close()
+        for folder in self._folders.clear():
+            folder.root.close()
+
+    def counters(self, cell_id: str) -> dict[str, int]:
+        """Return how often a cell was refused because its quota was used up."""
+        return self._drops.of(cell_id)
+
+    def over_quota(self, call: CellCall, error: OverQuota) -> None:
+        """Count a refusal; the first one of a cell is told."""
+        if not self._drops.of(call.cell.id):
+            log.warning("disk quota used up", cell=call.guest, key=error.key, reason=error.strerror)
+        self._drops.add(call.cell.id, "over_quota")
+
+    def _folder(self, call: CellCall) -> Folder:
+        folder = self._folders.get(call.cell.id)
+        if folder is None:
+            raise Refused(NO_ROOT, "the cell has no directory")
+        return folder
 
     def _root(self, call: CellCall) -> Root:
-        root = self._roots.get(call.cell.id)
-        if root is None:
-            raise Refused(NO_ROOT, "the cell has no directory")
-        return root
+        return self._folder(call).root
 
     # -- imports
 
@@ -174,26 +195,27 @@ class Files(Extension):
         return self._write(call, path, length, data, size, 0o600)
 
     def _write(self, call: CellCall, path: int, length: int, data: int, size: int, mode: int) -> int:
-        root, where = self._root(call), _path(call, path, length)
+        folder, where = self._folder(call), _path(call, path, length)
         content: bytes = call.instance.read(data, size) if size else b""
-        directory = where.rstrip(b"/").rpartition(b"/")[0]
-        if directory:
-            root.make_directories(directory)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK
-        with root.opened(where, flags, mode) as fd:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(fd, view) :]
+        try:
+            folder.write(where, content, mode)
+        except FileNotFoundError:
+            folder.make_directories(where.rstrip(b"/").rpartition(b"/")[0] or b".")
+            folder.write(where, content, mode)
         return memory.OK
 
     @_with_codes
     def delete(self, call: CellCall, path: int, length: int) -> int:
         """Serve ``fs_delete``."""
-        with self._root(call).parent(_path(call, path, length)) as (fd, name):
+        folder = self._folder(call)
+        with folder.root.parent(_path(call, path, length)) as (fd, name), folder.disk.changing() as count:
+            size = os.stat(name, dir_fd=fd, follow_symlinks=False).st_size
             try:
                 os.unlink(name, dir_fd=fd)
             except IsADirectoryError:
                 os.rmdir(name, dir_fd=fd)
+                size = 0
+            count(-size, -1)
         return memory.OK
 
     @_with_codes
@@ -225,21 +247,32 @@ class Files(Extension):
     @_with_codes
     def rename(self, call: CellCall, req: int, length: int) -> int:
         """Serve ``fs_rename``."""
-        wanted, root = request(call, req, length, RenameRequest), self._root(call)
-        with root.parent(os.fsencode(wanted.old)) as (old_fd, old):
-            with root.parent(os.fsencode(wanted.new)) as (new_fd, new):
-                os.rename(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd)
+        wanted, folder = request(call, req, length, RenameRequest), self._folder(call)
+        source, target = os.fsencode(wanted.old), os.fsencode(wanted.new)
+        with (
+            folder.root.parent(source) as (old_fd, old),
+            folder.root.parent(target) as (new_fd, new),
+            folder.disk.changing() as count,
+        ):
+            if measured(old_fd, os.fsdecode(old)).depth + target.count(b"/") > DEEPEST:
+                raise PathRejected(f"more than {DEEPEST} directories deep")
+            gone = _replaced_by(old_fd, old, new_fd, new)
+            os.rename(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd)
+            count(-gone.bytes, -gone.files)
         return memory.OK
 
     @_with_codes
     def remove_all(self, call: CellCall, path: int, length: int) -> int:
         """Serve ``fs_remove_all``; what is not there is fine, the root itself is refused with 4."""
+        folder = self._folder(call)
         try:
-            with self._root(call).parent(_path(call, path, length)) as (fd, name):
+            with folder.root.parent(_path(call, path, length)) as (fd, name), folder.disk.changing() as count:
+                gone = measured(fd, os.fsdecode(name))
                 if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
                     shutil.rmtree(os.fsdecode(name), dir_fd=fd)
                 else:
                     os.unlink(name, dir_fd=fd)
+                count(-gone.bytes, -gone.files)
         except FileNotFoundError:
             return memory.OK
         except PathRejected:
@@ -252,7 +285,7 @@ class Files(Extension):
     def mkdir_all(self, call: CellCall, req: int, length: int) -> int:
         """Serve ``fs_mkdir_all``; mode 0755 unless the request says another."""
         wanted = request(call, req, length, PathRequest)
-        self._root(call).make_directories(os.fsencode(wanted.path), wanted.mode & 0o777 or 0o755)
+        self._folder(call).make_directories(os.fsencode(wanted.path), wanted.mode & 0o777 or 0o755)
         return memory.OK
 
     @_with_codes
@@ -294,15 +327,16 @@ class Files(Extension):
         """Make something of a new name: digits stand for the last ``*`` of the pattern, or behind it."""
         if "/" in wanted.pattern:
             raise PathRejected("a pattern names one entry")
-        root, directory = self._root(call), wanted.dir.rstrip("/") or "tmp"
-        root.make_directories(os.fsencode(directory))
+        folder, directory = self._folder(call), wanted.dir.rstrip("/") or "tmp"
+        folder.make_directories(os.fsencode(directory))
         before, star, after = wanted.pattern.rpartition("*")
         if not star:
             before, after = after, ""
         while True:
             path = f"{directory}/{before}{secrets.randbelow(1 << 32)}{after}"
             try:
-                make(root, os.fsencode(path))
+                with folder.growing():
+                    make(folder.root, os.fsencode(path))
             except FileExistsError:
                 continue
             return reply(call, codec.encode({"path": path}), pointer_out, length_out)
@@ -314,6 +348,17 @@ def _path(call: CellCall, pointer: int, length: int) -> bytes:
     if not path:
         raise PathRejected("empty")
     return path
+
+
+def _replaced_by(old_fd: int, old: bytes, new_fd: int, new: bytes) -> Size:
+    """Measure what a renaming replaces: nothing, where both names mean the same file."""
+    try:
+        status = os.stat(new, dir_fd=new_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return Size(0, 0, 0)
+    if os.path.samestat(status, os.stat(old, dir_fd=old_fd, follow_symlinks=False)):
+        return Size(0, 0, 0)
+    return measured(new_fd, os.fsdecode(new))
 
 
 def _is_root(path: bytes) -> bool:

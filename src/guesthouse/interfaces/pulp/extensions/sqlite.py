@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from guesthouse.errors import CallError
+from guesthouse.interfaces.pulp.disk import DATABASE
 from guesthouse.interfaces.pulp.extensions.sql import (
     BUSY,
     CONSTRAINT,
@@ -20,7 +21,9 @@ from guesthouse.interfaces.pulp.extensions.sql import (
     SQLFailed,
     SQLStorage,
 )
+from guesthouse.interfaces.pulp.extensions.sql_rules import authorize, restrict
 from guesthouse.interfaces.pulp.extensions.sql_times import converting
+from guesthouse.interfaces.pulp.extensions.sql_watch import Watch
 
 if TYPE_CHECKING:
     from guesthouse.interfaces.pulp.body import CellCall
@@ -29,50 +32,49 @@ if TYPE_CHECKING:
 #: Primary result codes of SQLite that have a code of their own.
 _CODES = {5: BUSY, 6: BUSY, 19: CONSTRAINT, 8: READ_ONLY}
 
-#: Bytes that a database may grow to, unless ``PULP_SQLITE_MAX_BYTES`` says more.
-DATABASE_LIMIT = 4 << 30
-#: Virtual-machine steps between two looks whether the cell was interrupted.
-_PROGRESS_STEPS = 10_000
+#: Bytes that temporary tables may take, and that a statement may write beside four times what is in the
+#: database: sorting takes temporary files.
+WRITTEN = 256 << 20
 
-#: Pragmas that a cell may give an argument to; asking for a value is always allowed.
-_PRAGMAS = frozenset(
-    (
-        "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo",
-        "foreign_key_list", "foreign_key_check", "foreign_keys", "defer_foreign_keys", "user_version",
-        "application_id", "recursive_triggers", "case_sensitive_like", "integrity_check", "quick_check",
-        "optimize", "wal_checkpoint", "busy_timeout", "synchronous", "cache_size", "auto_vacuum",
-        "incremental_vacuum", "secure_delete", "count_changes", "encoding",
-    )
-)  # fmt: skip
 _SETUP = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 5000",
     "PRAGMA wal_autocheckpoint = 1",
     "PRAGMA synchronous = NORMAL",
-    "PRAGMA trusted_schema = OFF",
+    "PRAGMA journal_size_limit = 1048576",
 )
 
 
 class Database:
-    """One cell's connection; calls take turns in it."""
+    """One cell's connection; calls take turns in it.
 
-    def __init__(self, path: Path, limit: int) -> None:
+    Args:
+        path: the file.
+        room: how many bytes it may have now.
+        watch: stops statements that must not go on.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+
+    def __init__(self, path: Path, room: Callable[[], int], watch: Watch) -> None:
+        self._path, self._room, self._watch = path, room, watch
         self._lock = threading.Lock()
-        self._call: CellCall | None = None
-        self._failure: BaseException | None = None
+        self._most_pages = 0
         self.last_insert_id = 0
         self._connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, detect_types=sqlite3.PARSE_DECLTYPES
         )
         try:
-            for statement in (*_SETUP, f"PRAGMA max_page_count = {max(1, limit // 4096)}"):
+            for statement in _SETUP:
                 self._connection.execute(statement)
+            (self._page,) = self._connection.execute("PRAGMA page_size").fetchone()
+            self._bound()
+            restrict(self._connection)
         except BaseException:
             self._connection.close()
             raise
-        self._connection.set_authorizer(_authorize)
-        self._connection.set_progress_handler(self._interrupted, _PROGRESS_STEPS)
 
     def close(self) -> None:
         """Close the connection."""
@@ -109,27 +111,33 @@ class Database:
     @contextmanager
     def _entered(self, call: CellCall) -> Iterator[None]:
         with self._lock:
-            self._call, self._failure = call, None
+            self._bound()
+            running = self._watch.begin(call, self._connection, self._most_written)
             try:
                 yield
             except sqlite3.Error as error:
-                if self._failure is not None:
-                    raise self._failure from None
-                primary = getattr(error, "sqlite_errorcode", 1) & 0xFF
-                raise SQLFailed(_CODES.get(primary, SQL_FAILED), str(error)) from None
+                if isinstance(running.failure, CallError):
+                    raise running.failure from None
+                reason = running.failure or error
+                primary = getattr(reason, "sqlite_errorcode", 1) & 0xFF
+                raise SQLFailed(_CODES.get(primary, SQL_FAILED), str(reason)) from None
             finally:
-                self._call = None
+                self._watch.end(running)
 
-    def _interrupted(self) -> int:
-        """Stop a statement when its cell is out of time."""
-        if self._call is None:
-            return 0
-        try:
-            self._call.check()
-        except CallError as error:
-            self._failure = error
-            return 1
-        return 0
+    def _most_written(self) -> int:
+        return 4 * self._path.stat().st_size + WRITTEN
+
+    def _bound(self) -> None:
+        """Let the file grow as far as the files beside it leave room."""
+        pages = max(1, self._room() // self._page)
+        if pages != self._most_pages:
+            self._most_pages = pages
+            self._connection.set_authorizer(None)
+            try:
+                self._connection.execute(f"PRAGMA main.max_page_count = {pages}")
+                self._connection.execute(f"PRAGMA temp.max_page_count = {max(1, WRITTEN // self._page)}")
+            finally:
+                self._connection.set_authorizer(authorize)
 
 
 class SQLite(SQLStorage):
@@ -137,10 +145,19 @@ class SQLite(SQLStorage):
 
     summary: ClassVar[str] = "An SQLite database of the cell's own."
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._watch = Watch()
+
     def open(self, cell: Cell) -> Database:
         """Open the file of a cell."""
-        limit = int(self._environment.settings.get("PULP_SQLITE_MAX_BYTES") or DATABASE_LIMIT)
-        return Database(self._environment.directory_of(cell) / "data.db", limit)
+        folder, quota = self._environment.directory_of(cell), self._environment.quota_of(cell)
+        disk = self._environment.disks.at(folder)
+        return Database(folder / DATABASE, lambda: disk.room_for_database(quota), self._watch)
+
+    def teardown(self) -> None:
+        """End the watch."""
+        self._watch.close()
 
 
 def statements(sql: str) -> Iterator[str]:
@@ -152,14 +169,3 @@ def statements(sql: str) -> Iterator[str]:
             start = match.end()
     if sql[start:].strip():
         yield sql[start:]
-
-
-def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    """Keep a cell inside of its own file: no attaching, no settings that reach beyond it."""
-    if action == sqlite3.SQLITE_ATTACH and first != "":  # plain VACUUM attaches a file without name
-        return sqlite3.SQLITE_DENY
-    if action == sqlite3.SQLITE_PRAGMA and second is not None and (first or "").lower() not in _PRAGMAS:
-        return sqlite3.SQLITE_DENY
-    if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in ("load_extension", "fts3_tokenizer"):
-        return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from guesthouse.interfaces.pulp.disk import DEFAULT_BYTES, DEFAULT_FILES
 from guesthouse.interfaces.pulp.manifest import tables
 from guesthouse.interfaces.pulp.manifest.tables import Kind
 from guesthouse.interfaces.pulp.restarts import RESTART_POLICIES
@@ -38,6 +39,8 @@ _KEYS = {
     "host_consumes": Kind.STRINGS,
     "instances": Kind.INTEGER,
     "capability_providers": Kind.TABLE,
+    "max_disk_bytes": Kind.INTEGER,
+    "max_disk_files": Kind.INTEGER,
 }
 
 
@@ -59,6 +62,8 @@ class CellManifest:
         instances: how many stateless copies serve requests; 1 is Pulp's own rule. An addition of this
             host (issue: one cell = one thread of execution).
         capability_providers: which provider serves a capability that several offer (spec 5.9).
+        max_disk_bytes, max_disk_files: what its files and database may take together. An addition of
+            this host.
     """
 
     path: Path
@@ -77,6 +82,8 @@ class CellManifest:
     call_timeout_ms: int = DEFAULT_CALL_TIMEOUT_MS
     instances: int = 1
     capability_providers: Mapping[str, str] = field(default_factory=dict)
+    max_disk_bytes: int = DEFAULT_BYTES
+    max_disk_files: int = DEFAULT_FILES
     schema_version: int = 1
 
     @property
@@ -120,6 +127,8 @@ class CellManifest:
             call_timeout_ms=_positive(table, "call_timeout_ms", DEFAULT_CALL_TIMEOUT_MS, path),
             instances=_positive(table, "instances", 1, path, most=1024),
             capability_providers=_providers(table, path),
+            max_disk_bytes=_positive(table, "max_disk_bytes", DEFAULT_BYTES, path, most=1 << 62),
+            max_disk_files=_positive(table, "max_disk_files", DEFAULT_FILES, path),
         )
 
 
