@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from tests.pulp.conftest import Window
 
 import guesthouse
 from guesthouse.interfaces.pulp import codec
@@ -74,3 +75,39 @@ def test_a_hosted_cell_serves_http_and_gives_the_route_back_when_unloaded(host, 
     assert got.headers.get_list("set-cookie") == ["a=1; Path=/", "b=2"]
     host.unload("echo")
     assert httpx.get(f"{url}/echo/word").status_code == 404
+
+
+def test_cells_of_one_name_in_two_tenants_share_no_files_nor_database(host, build, tmp_path) -> None:
+    grants = ["storage.fs", "storage.sqlite"]
+    windows = []
+    for tenant in ("default", "acme", "..", "a/b"):
+        host.load(build("any.c"), name="any", tenant=tenant, grant=grants)
+        windows.append(Window(Calls(host, "any", tenant)))
+    for number, window in enumerate(windows):
+        assert window("fs_write", b"own", b"%d" % number, b"")[0] == 0
+        assert window.sqlite_exec(f"CREATE TABLE t{number} (x)", b"")[0] == 0
+    for number, window in enumerate(windows):
+        assert window("fs_read", b"own") == (0, b"%d" % number)
+        tables = window.sqlite_query("SELECT name FROM sqlite_master", b"")[1]["rows"]
+        assert tables == [[f"t{number}"]]
+    assert (tmp_path / "any" / "own").read_bytes() == b"0"
+    assert (tmp_path / ".tenants" / "acme" / "any" / "own").read_bytes() == b"1"
+    with pytest.raises(guesthouse.LoadError, match="cannot name a directory"):
+        host.load(build("any.c"), name=".tenants", grant=grants).call(b"", entry="events")
+
+
+def test_a_guests_limit_of_disk_is_its_cells(host, build) -> None:
+    host.load(build("any.c"), name="any", grant=["storage.fs"], limits=guesthouse.Limits(disk="1KiB"))
+    window = Window(Calls(host, "any", "default"))
+    assert window("fs_write", b"a", bytes(1024), b"")[0] == 0
+    assert window("fs_write", b"b", b"x", b"")[0] == 4
+
+
+class Calls:
+    """A guest of a host, called as a cell is."""
+
+    def __init__(self, host, name: str, tenant: str) -> None:
+        self.host, self.name, self.tenant = host, name, tenant
+
+    def call(self, function: str, args: bytes = b"") -> bytes:
+        return self.host.call(self.name, args, entry=function, tenant=self.tenant)

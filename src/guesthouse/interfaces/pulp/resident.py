@@ -19,7 +19,9 @@ from guesthouse.interfaces.pulp.cell import Cell
 from guesthouse.interfaces.pulp.disk import Quota
 from guesthouse.interfaces.pulp.extension import Environment, Event, Posted, Refused
 from guesthouse.interfaces.pulp.loading import LoadedCell
+from guesthouse.interfaces.pulp.scopes import DEFAULT, joined
 from guesthouse.interfaces.pulp.spec import CellSpec
+from guesthouse.interfaces.pulp.storage import of_tenant
 from guesthouse.interfaces.pulp.turns import current_chain
 from guesthouse.interfaces.pulp.unit import State, Unit
 
@@ -47,6 +49,13 @@ class _Hosted(LoadedCell):
     def dismiss(self, instance: Instance, call: Any) -> None:
         """Give the instance back to the host."""
         self.guest.dismiss(instance, None)
+
+
+def _routing_id(guest: LoadedGuest) -> str:
+    """A name that no other guest of the host has; the bare one where that is clear."""
+    if guest.tenant == DEFAULT and "/" not in guest.name:
+        return guest.name
+    return "/" + joined(guest.tenant, guest.name)
 
 
 class Neighbour:
@@ -160,7 +169,8 @@ class Residence:
             memory=guest.limits.memory,
             timeout=guest.limits.wall or 30.0,
             restart=guest.options.get("restart", "on_crash"),
-            cell_id=guest.name if guest.tenant == "default" else f"{guest.tenant}/{guest.name}",
+            cell_id=_routing_id(guest),
+            storage=None if guest.tenant == DEFAULT else of_tenant(guest.tenant, guest.name),
             disk=Quota(guest.limits.disk),
         )
         loaded = _Hosted(spec, self._linked(guest), guest.granted, taking_part, ())

@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Generic, TypeVar
+from urllib.parse import quote
 
 _SYS_OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_BENEATH = 0x08
 _NAME = re.compile(r"[^/\0]+")
+#: Where the cells of tenants other than the default one have their directories.
+_TENANTS = ".tenants"
 #: Directories that a cell's path may lead through: trees are walked and removed one level per descriptor.
 DEEPEST = 128
 
@@ -41,11 +44,16 @@ def cell_directory(root: Path, name: str) -> Path:
         ValueError: the cell's name cannot name a directory.
         OSError: it cannot be made.
     """
-    if not _NAME.fullmatch(name) or name in (".", ".."):
+    if not _NAME.fullmatch(name) or name in (".", "..", _TENANTS):
         raise ValueError(f"the cell name {name!r} cannot name a directory")
     path = root / name
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
+
+
+def of_tenant(tenant: str, name: str) -> Path:
+    """Return the directory of a tenant's cell, relative to the storage root: two tenants never share one."""
+    return Path(_TENANTS, *(quote(part, safe=" ").replace(".", "%2E") for part in (tenant, name)))
 
 
 class PerCell(Generic[Held]):
