@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import tarfile
 import time
@@ -15,6 +16,7 @@ from tests.pulp.daemons import docker_host
 from guesthouse.interfaces.pulp.codec import DecodeError
 from guesthouse.interfaces.pulp.extension import Refused
 from guesthouse.interfaces.pulp.extensions import containers
+from guesthouse.interfaces.pulp.extensions import docker as extension
 from guesthouse.interfaces.pulp.extensions.containers import ContainerPolicy
 
 NAME = "spawn.docker"
@@ -22,7 +24,7 @@ IMAGE = "guesthouse-test:1"
 
 
 @pytest.fixture(scope="module")
-def daemon():
+def server():
     busybox = shutil.which("busybox")
     if busybox is None:
         pytest.skip("no busybox to make an image of")
@@ -32,9 +34,6 @@ def daemon():
         client.host = host
         _make_image(client, busybox)
         yield client
-        for container in client.containers.list(all=True):
-            if container.name.startswith("pulp-docker"):
-                container.remove(force=True)
         client.images.remove(IMAGE, force=True)
         client.close()
 
@@ -54,6 +53,15 @@ def _make_image(client, busybox: str) -> None:
             tar.addfile(folder)
     client.api.import_image_from_data(archive.getvalue(), repository="guesthouse-test", tag="1",
                                       changes=['CMD ["/bin/sh", "-c", "echo hello; exec sleep 600"]'])  # fmt: skip
+
+
+@pytest.fixture
+def daemon(server):
+    """The daemon's client; what a test made there goes with it."""
+    yield server
+    for container in server.containers.list(all=True):
+        if container.name.startswith("pulp-docker"):
+            container.remove(force=True)
 
 
 @pytest.fixture
@@ -107,12 +115,13 @@ def test_files_go_in_and_come_out(cell) -> None:
     assert cell.docker_destroy({"id": number}) == (0, None)
 
 
-def test_each_cell_sees_its_own(application, daemon) -> None:
-    tables = [{"wasm": "any.c", "name": name, "capabilities": [NAME]} for name in ("docker", "docker-b")]
+@pytest.mark.parametrize("names", [("docker", "docker-b"), ("docker-b", "docker")])
+def test_each_cell_sees_its_own(application, daemon, names) -> None:
+    tables = [{"wasm": "any.c", "name": name, "capabilities": [NAME]} for name in names]
     app = application(*tables, settings={"DOCKER_HOST": daemon.host})
     mine, theirs = (Window(app.runtime.cell(table["name"])) for table in tables)
     code, made = mine.docker_create({"image": IMAGE, "name": "mine"})
-    assert (code, made["name"]) == (0, "pulp-docker-mine")
+    assert (code, made["name"]) == (0, f"pulp-{names[0]}-mine")
     assert [each["id"] for each in mine.docker_list(b"")[1]] == [made["id"]]
     assert theirs.docker_list(b"") == (0, None)
     for name in (made["id"], made["name"]):
@@ -133,6 +142,25 @@ def test_events_tell_what_happened(cell) -> None:
     actions = [event["action"] for event in seen if event["container_id"] == number]
     assert {"create", "start", "destroy"} <= set(actions)
     assert len(cell.docker_events_poll({"since_nanos": since, "limit": 1})[1]) == 1
+
+
+def test_containers_of_a_cell_are_bounded(window, daemon) -> None:
+    limits = {"DOCKER_HOST": daemon.host, "DOCKER_MAX_PER_CELL": "2"}
+    cell = window(NAME, name="docker-few", settings=limits)
+    made = [cell.docker_create({"image": IMAGE}) for _ in range(3)]
+    assert [code for code, _ in made] == [0, 0, 4]
+    attributes = daemon.containers.get(made[0][1]["id"]).attrs
+    assert attributes["HostConfig"]["PidsLimit"] == 4096
+    for _, container in made[:2]:
+        assert cell.docker_destroy({"id": container["id"]}) == (0, None)
+    assert cell.docker_create({"image": IMAGE})[0] == 0
+
+
+def test_endless_output_is_cut(cell, monkeypatch) -> None:
+    monkeypatch.setattr(extension, "LARGEST", 10_000)
+    number = cell.docker_create({"image": IMAGE, "name": "talks"})[1]["id"]
+    code, said = cell.docker_exec({"id": number, "cmd": ["sh", "-c", "while true; do echo word; done"]})
+    assert (code, len(said["output"])) == (0, 10_000)
 
 
 def test_an_image_is_built_beside_the_cell(cell, daemon, tmp_path) -> None:
@@ -221,9 +249,19 @@ def test_names_keep_to_their_cell() -> None:
     assert policy.name("a", "pulp-a-web") == "pulp-a-web"
     assert policy.name("a", "pulp-b-web") == "pulp-a-pulp-b-web"
     assert policy.name("a", "").startswith("pulp-a-")
-    assert policy.owns("a", "/pulp-a-web")
-    assert not policy.owns("a", "pulp-ab-web")
-    assert not policy.owns("a", "web")
+    assert policy.owns("a", "/pulp-a-web", {})
+    assert not policy.owns("a", "pulp-ab-web", {})
+    assert not policy.owns("a", "web", {})
+    assert policy.owns("a", "renamed", {"pulp.cell": "a"})
+    assert not policy.owns("a", "pulp-a-b-web", {"pulp.cell": "a-b"})
+
+
+def test_cells_of_applications_have_names_that_a_daemon_takes_and_nobody_shares() -> None:
+    policy = ContainerPolicy({})
+    one, two = (policy.name(f"pulp-scope/v1/4:shop|{len(n)}:{n}|3:web|1:1", "db") for n in ("one", "two"))
+    assert one != two
+    for name in (one, two):
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{1,120}", name)
 
 
 def test_ports() -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from tests.pulp.conftest import Window
 
+from guesthouse.errors import DeadlineExceeded
+from guesthouse.interfaces.pulp.extensions import pty, tasks
+
 SETTINGS = {"PROCESS_ALLOW_BINS": "sh,cat,sleep,/bin/echo", "PROCESS_RUN_ROOTS": "/usr:/tmp"}
 
 
@@ -96,10 +99,10 @@ def test_nothing_is_allowed_by_default(window) -> None:
 def test_a_timeout_ends_the_whole_tree(cell, tmp_path) -> None:
     pids = tmp_path / "pids"
     script = f"sleep 77 & echo $! >{pids}; echo $$ >>{pids}; wait"
-    number, _ = cell.process_run({"argv": ["sh", "-c", script], "timeout_ms": 300})
+    number, _ = cell.process_run({"argv": ["sh", "-c", script], "timeout_ms": 1500})
     status, result = finished(cell, number)
     assert (status, result["exit_code"]) == (2, -1)
-    assert "ended after 0.3 s" in result["error"]
+    assert "ended after 1.5 s" in result["error"]
     assert all(gone(pid) for pid in pids.read_text().split())
 
 
@@ -120,6 +123,30 @@ def test_cancel_pending_and_the_limit_of_a_cell(cell) -> None:
         assert cell.process_cancel(number) == (0, None)
         assert finished(cell, number)[1]["error"] == "cancelled"
     assert cell.process_cancel(numbers[0]) == (1, None)
+
+
+def test_helpers_of_a_cell_are_bounded_too(window, monkeypatch) -> None:
+    monkeypatch.setattr(tasks, "HELPERS", 3)
+    cell = window("spawn.process", settings=SETTINGS)
+    wanted = {"argv": ["sleep", "77"], "timeout_ms": 0xFFFFFFFF}
+    codes = [cell.process_run(wanted)[0] for _ in range(4)]
+    assert [code >= 100 for code in codes] == [True] * 3 + [False]
+    assert codes[3] == 16
+
+
+def test_results_that_nobody_reads_are_forgotten_visibly(window, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(tasks, "UNREAD_BYTES", 2500)
+    cell = window("spawn.process", settings=SETTINGS)
+    numbers = []
+    for _ in range(3):
+        numbers.append(cell.process_run({"argv": ["sh", "-c", "yes | head -c 1000"]})[0])
+        deadline = time.monotonic() + 10
+        while cell.process_pending()[0] and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert cell.process_result(numbers[0]) == (4, None)
+    assert [cell.process_result(number)[0] for number in numbers[1:]] == [1, 1]
+    assert cell.app.runtime.status()[0]["drops"] == {"spawn.process.results": 1}
+    assert "unread result forgotten" in caplog.text
 
 
 def test_other_cells_see_nothing_of_it(application) -> None:
@@ -191,9 +218,9 @@ def test_the_end_of_the_shell_is_seen_and_nothing_stays(terminal) -> None:
     while terminal.pty_alive(number)[0] and time.monotonic() < deadline:
         time.sleep(0.02)
     assert terminal.pty_alive(number) == (0, None)
-    pty = next(each for each in terminal.app.catalogue.gated if each.name == "spawn.pty")
+    extension = next(each for each in terminal.app.catalogue.gated if each.name == "spawn.pty")
     terminal.app.runtime.stop()
-    assert pty._sessions == {}
+    assert extension._sessions == {}
 
 
 def test_closing_ends_the_shell_and_all_it_started(terminal, tmp_path) -> None:
@@ -205,6 +232,33 @@ def test_closing_ends_the_shell_and_all_it_started(terminal, tmp_path) -> None:
     assert terminal.pty_alive(number) == (0, None)
     assert terminal.pty_write(number, b"x") == (6, None)
     assert gone((tmp_path / "pid").read_text().strip())
+
+
+def test_a_program_that_does_not_read_holds_nobody_up(window, monkeypatch) -> None:
+    monkeypatch.setattr(pty, "WRITE_SECONDS", 0.2)
+    terminal = window("spawn.pty", settings=SETTINGS)
+    number = terminal.pty_open({"shell": "sleep", "args": ["77"]})[1]["pty_id"]
+    assert terminal.pty_write(number, b"x\n" * 500_000) == (4, None)
+    assert terminal.pty_close(number) == (0, None)
+
+
+def test_a_cell_that_types_without_end_can_be_interrupted(window) -> None:
+    terminal = window("spawn.pty", settings=SETTINGS, call_timeout_ms=300, restart="never")
+    number = terminal.pty_open({"shell": "sleep", "args": ["77"]})[1]["pty_id"]
+    with pytest.raises(DeadlineExceeded):
+        terminal.pty_write(number, b"x\n" * 500_000)
+
+
+def test_terminals_are_bounded_and_those_that_ended_make_room(terminal, monkeypatch) -> None:
+    monkeypatch.setattr(pty, "MOST", 3)
+    numbers = [terminal.pty_open({"shell": "cat"})[1]["pty_id"] for _ in range(3)]
+    assert terminal.pty_open({"shell": "cat"}) == (4, None)
+    terminal.pty_write(numbers[0], b"\x04")  # the end of its input
+    deadline = time.monotonic() + 10
+    while terminal.pty_alive(numbers[0])[0] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert terminal.pty_open({"shell": "cat"})[0] == 0
+    assert terminal.pty_open({"shell": "cat"}) == (4, None)
 
 
 @pytest.mark.parametrize("request_", [{"shell": "python3"}, {"shell": "sh", "dir": "/etc"}])

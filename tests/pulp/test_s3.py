@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import urllib.request
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+
+from guesthouse.errors import CallError
 
 BUCKET = "cells"
 
@@ -102,6 +106,27 @@ def test_bad_requests(cell) -> None:
 def test_without_settings_it_is_not_configured(window) -> None:
     cell = window("storage.s3")
     assert cell.s3_get({"key": "a"}) == (10, None)
+
+
+def test_a_cell_that_waits_for_the_store_can_be_interrupted(window, settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = {**settings, "S3_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        cell = window("storage.s3", settings=address, restart="never")
+        ended: list[str] = []
+
+        def ask() -> None:
+            try:
+                cell.s3_get({"key": "a"})
+            except CallError as error:
+                ended.append(str(error))
+
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asked, _ = silent.accept()
+        cell.cell.interrupt("enough")
+        asking.join(10)
+        asked.close()
+    assert "enough" in ended[0]
 
 
 def test_a_store_that_is_gone_is_code_4(window, settings) -> None:

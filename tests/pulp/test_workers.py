@@ -110,3 +110,16 @@ def test_undeclared_they_answer_as_documented(window) -> None:
     assert plain("workers_result", 100)[0] == 4
     assert plain("workers_cancel", 100)[0] == 1
     assert plain("workers_pending")[0] == 0
+
+
+def test_each_way_of_being_full_has_its_code(window, server, monkeypatch) -> None:
+    monkeypatch.setattr(workers, "CONCURRENCY", 2)
+    settings = {"HTTP_FETCH_ALLOW": "127.0.0.1"}
+    cell = window("workers", settings=settings)
+    assert [submit(cell, server, "slow?20") >= 100 for _ in range(2)] == [True, True]
+    assert submit(cell, server) == 17
+    assert cell("workers_submit_fire", {"type": "http.fetch", "url": server.url})[0] == 17
+    monkeypatch.setattr(workers, "TRACKED", 1)
+    cell = window("workers", settings=settings)
+    assert submit(cell, server, "slow?20") >= 100
+    assert submit(cell, server) == 15

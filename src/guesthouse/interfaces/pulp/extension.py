@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import functools
 import importlib.util
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -186,18 +187,20 @@ def reply(call: CellCall, message: Message | bytes, pointer_out: int, length_out
     return memory.deliver(call, data, pointer_out, length_out)
 
 
-def wait(call: CellCall, work: Future[Result]) -> Result:
+def wait(call: CellCall, work: Future[Result], seconds: float = math.inf) -> Result:
     """Wait inside of a host function for what happens elsewhere.
 
     The time does not count against the cell's budget (spec/pulp.md 3.5); interrupting the cell ends the
     wait and cancels the work.
 
     Raises:
+        Refused: with 4, it took longer than so many seconds.
         Cancelled: the cell was interrupted.
         Exception: what the work raised.
     """
     instance = call.instance
     deadline, started = instance.deadline, time.monotonic_ns()
+    until = time.monotonic() + seconds
     instance.deadline = 0
     try:
         while True:
@@ -207,11 +210,39 @@ def wait(call: CellCall, work: Future[Result]) -> Result:
                 if work.done():
                     raise
                 call.check()
+                if time.monotonic() > until:
+                    raise Refused(memory.FAILED, f"no answer within {seconds:g} s") from None
     except CallError:
         work.cancel()
         raise
     finally:
         instance.deadline = deadline + time.monotonic_ns() - started if deadline else 0
+
+
+def aside(call: CellCall, seconds: float, work: Callable[[], Result]) -> Result:
+    """Run what blocks on a thread beside the cell and wait for it, so that the cell can be interrupted.
+
+    Args:
+        call: the cell's call.
+        seconds: how long the cell waits; the thread ends when the work does.
+        work: may raise `Refused`.
+
+    Raises:
+        Refused: with 4, the time is over.
+        CallError: the cell was interrupted.
+        Exception: what the work raised.
+    """
+    done: Future[Result] = Future()
+    done.set_running_or_notify_cancel()  # nobody can take it back: the result is then nobody's business
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            done.set_exception(error)
+
+    threading.Thread(target=run, name=f"pulp-aside-{call.guest}", daemon=True).start()
+    return wait(call, done, seconds)
 
 
 def needs(package: str, capability: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,14 @@ SCOPE_DISABLE = "DOCKER_SCOPE_DISABLE"
 #: Never mounted, whatever the roots say.
 FORBIDDEN = ("/proc", "/sys", "/dev", "/boot", "/var/run/docker.sock", "/run/docker.sock")
 
+#: The label that holds the routing id of the cell that made a container.
+LABEL = "pulp.cell"
+
 NOT_FOUND = 6
 NOT_ALLOWED = 11
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
+_ODD = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 class ContainerPolicy:
@@ -37,8 +45,10 @@ class ContainerPolicy:
 
     @staticmethod
     def prefix(cell: str) -> str:
-        """Return what the names of a cell's containers begin with."""
-        return f"pulp-{cell}-"
+        """Return what the names of a cell's containers begin with; a daemon takes few signs in a name."""
+        if _PLAIN.fullmatch(cell):
+            return f"pulp-{cell}-"
+        return f"pulp-{_ODD.sub('.', cell)[-40:]}-{hashlib.sha256(cell.encode()).hexdigest()[:12]}-"
 
     def name(self, cell: str, wanted: str) -> str:
         """Return the name for a new container."""
@@ -47,9 +57,16 @@ class ContainerPolicy:
             return wanted
         return prefix + (wanted or os.urandom(6).hex())
 
-    def owns(self, cell: str, name: str) -> bool:
-        """Whether the cell may touch a container of that name."""
-        return not self.scoped or name.lstrip("/").startswith(self.prefix(cell))
+    def owns(self, cell: str, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether the cell may touch a container.
+
+        The label says whose it is: the names of a cell ``a`` and a cell ``a-b`` may begin alike.  Only
+        containers that were made without one are told by their name.
+        """
+        if not self.scoped:
+            return True
+        owner = labels.get(LABEL)
+        return owner == cell if owner is not None else name.lstrip("/").startswith(self.prefix(cell))
 
     def volumes(self, wanted: Any) -> list[str]:
         """Return the mounts for ``source:target[:mode]`` texts, or a map of source to target.

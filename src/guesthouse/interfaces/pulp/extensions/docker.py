@@ -7,22 +7,24 @@ Each cell sees and touches the containers it made: their names begin with ``pulp
 
 from __future__ import annotations
 
+import contextlib
 import io
 import posixpath
 import socket
 import tarfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp import codec, memory
 from guesthouse.interfaces.pulp.codec import DecodeError
-from guesthouse.interfaces.pulp.extension import Environment, Extension, Refused, reply, request, take
+from guesthouse.interfaces.pulp.extension import Environment, Extension, Refused, aside, reply, request, take
 from guesthouse.interfaces.pulp.extensions import containers
 from guesthouse.interfaces.pulp.extensions.containers import ContainerPolicy
+from guesthouse.interfaces.pulp.extensions.tasks import setting
 from guesthouse.interfaces.pulp.structs import Message, go
 
 if TYPE_CHECKING:
@@ -38,6 +40,12 @@ OLDEST_EVENT = 300.0
 LARGEST = 16 << 20
 #: Seconds for one question to the daemon, and to stop a container.
 TIMEOUT, STOP_TIMEOUT = 25, 10
+#: Seconds that a cell waits for one function in all.
+LONGEST = 120.0
+#: The setting that says how many containers of one cell may be there, and its default.
+MOST, DEFAULT_MOST = "DOCKER_MAX_PER_CELL", 32
+#: Processes of a container whose creator does not say how many.
+DEFAULT_PIDS = 4096
 
 
 @dataclass(slots=True)
@@ -88,6 +96,7 @@ class Docker(Extension):
     def __init__(self) -> None:
         self._policy = ContainerPolicy({})
         self._settings: dict[str, str] = {}
+        self._most = DEFAULT_MOST
         self._client: Any = None
         self._lock = threading.Lock()
         self._build: dict[str, Any] = {"building": False, "last_build_time": 0}
@@ -96,6 +105,7 @@ class Docker(Extension):
         """Note the settings; the daemon is first spoken to when a cell needs it."""
         self._settings = dict(environment.settings)
         self._policy = ContainerPolicy(environment.settings)
+        self._most = setting(environment.settings, MOST, DEFAULT_MOST)
 
     def rows(self) -> tuple[HostFunction, ...]:
         """Return the fifteen imports."""
@@ -185,13 +195,22 @@ class Docker(Extension):
                 self._client = None
             raise Refused(UNREACHABLE, str(error)) from None
 
+    def _asked(self, call: CellCall, work: Callable[[], Any]) -> Any:
+        """Do something at the daemon beside the cell; raises as `_guarded`."""
+
+        def ask() -> Any:
+            self._daemon()
+            return self._guarded(work)
+
+        return aside(call, LONGEST, ask)
+
     def _container(self, call: CellCall, name: str) -> Any:
         """Return a container of the cell; others are as unknown as those that never were."""
         if not name:
             raise DecodeError("no container is named")
         cell = call.cell.id
         found = self._daemon().containers.get(name)
-        if not self._policy.owns(cell, found.name):
+        if not self._policy.owns(cell, found.name, found.labels):
             raise Refused(containers.NOT_FOUND, f"{name} is not a container of {cell}")
         return found
 
@@ -201,8 +220,7 @@ class Docker(Extension):
     def _answering(self, does: Callable[[CellCall, Question], Any]) -> Callable[..., int]:
         def serve(call: CellCall, pointer: int, length: int, pointer_out: int, length_out: int) -> int:
             question = self._question(call, pointer, length)
-            self._daemon()
-            answer = self._guarded(lambda: does(call, question))
+            answer = self._asked(call, lambda: does(call, question))
             data = answer if isinstance(answer, bytes) else codec.encode(answer) if answer else b""
             return reply(call, data, pointer_out, length_out)
 
@@ -211,8 +229,7 @@ class Docker(Extension):
     def _doing(self, does: Callable[[CellCall, Question], None]) -> Callable[..., int]:
         def serve(call: CellCall, pointer: int, length: int) -> int:
             question = request(call, pointer, length, Question)
-            self._daemon()
-            self._guarded(lambda: does(call, question))
+            self._asked(call, lambda: does(call, question))
             return memory.OK
 
         return serve
@@ -225,14 +242,22 @@ class Docker(Extension):
         if not wanted.image:
             raise DecodeError("image is needed")
         options = self._options(call.cell.id, wanted)
+        made = aside(call, LONGEST, lambda: self._made(call.cell.id, wanted, options))
+        return reply(call, codec.encode(made), pointer_out, length_out)
+
+    def _made(self, cell: str, wanted: Creation, options: dict[str, Any]) -> dict[str, Any]:
         client = self._daemon()
+        filters = {"label": f"{containers.LABEL}={cell}"}
+        there = self._guarded(lambda: client.api.containers(all=True, quiet=True, filters=filters))
+        if len(there) >= self._most:
+            raise Refused(memory.FAILED, f"{self._most} containers of the cell are there; see {MOST}")
         made = self._guarded(lambda: client.containers.create(wanted.image, **options))
         try:
             self._guarded(lambda: self._begin(client, made, wanted))
         except Refused:
             self._guarded(lambda: made.remove(force=True))
             raise
-        return reply(call, codec.encode(containers.describe(made)), pointer_out, length_out)
+        return containers.describe(made)
 
     def _options(self, cell: str, wanted: Creation) -> dict[str, Any]:
         options: dict[str, Any] = {
@@ -240,10 +265,11 @@ class Docker(Extension):
             "environment": wanted.environment,
             "volumes": self._policy.volumes(wanted.volumes),
             "ports": containers.ports(wanted.ports),
-            "labels": {"pulp.cell": cell},
+            "labels": {containers.LABEL: cell},
             "detach": True,
             "init": True,
             "security_opt": ["no-new-privileges"],
+            "pids_limit": DEFAULT_PIDS,
         }
         if wanted.network and not wanted.ip:
             options["network"] = wanted.network
@@ -273,7 +299,7 @@ class Docker(Extension):
     def _list(self, call: CellCall, question: Question) -> list[dict[str, Any]]:
         filters = dict(question.filter)
         found = self._daemon().containers.list(all=True, filters=filters or None)
-        return [containers.describe(c) for c in found if self._policy.owns(call.cell.id, c.name)]
+        return [containers.describe(c) for c in found if self._policy.owns(call.cell.id, c.name, c.labels)]
 
     def _get(self, call: CellCall, question: Question) -> dict[str, Any]:
         return containers.describe(self._container(call, question.name or question.id))
@@ -281,20 +307,24 @@ class Docker(Extension):
     def _exec(self, call: CellCall, question: Question) -> dict[str, str]:
         if not question.cmd:
             raise DecodeError("cmd is empty")
-        _code, output = self._container(call, question.id).exec_run(question.cmd)
-        return {"output": (output or b"")[:LARGEST].decode("utf-8", "replace")}
+        container = self._container(call, question.id)
+        api = self._daemon().api
+        begun = api.exec_create(container.id, question.cmd)
+        # Not `stream=True`: what the library returns then cannot be closed.
+        connection = api.exec_start(begun["Id"], socket=True)
+        return {"output": collected(_spoken(connection)).decode("utf-8", "replace")}
 
     def _logs(self, call: CellCall, question: Question) -> dict[str, str]:
         tail = question.tail if question.tail > 0 else DEFAULT_TAIL
-        text: bytes = self._container(call, question.id).logs(tail=tail)
-        return {"logs": text[-LARGEST:].decode("utf-8", "replace")}
+        pieces = self._container(call, question.id).logs(tail=tail, stream=True, follow=False)
+        return {"logs": collected(pieces, end=True).decode("utf-8", "replace")}
 
     def _stats(self, call: CellCall, question: Question) -> dict[str, Any]:
         return containers.usage(self._container(call, question.id))
 
     def _stats_all(self, call: CellCall, _question: Question) -> list[dict[str, Any]]:
         running = self._daemon().containers.list()
-        return [containers.usage(c) for c in running if self._policy.owns(call.cell.id, c.name)]
+        return [containers.usage(c) for c in running if self._policy.owns(call.cell.id, c.name, c.labels)]
 
     def _destroy(self, call: CellCall, question: Question) -> None:
         container = self._container(call, question.id)
@@ -352,8 +382,9 @@ class Docker(Extension):
         told = []
         for event in stream:
             actor = event.get("Actor") or {}
-            name = (actor.get("Attributes") or {}).get("name", "")
-            if self._policy.owns(call.cell.id, name):
+            attributes = actor.get("Attributes") or {}
+            name = attributes.get("name", "")
+            if self._policy.owns(call.cell.id, name, attributes):
                 told.append(
                     {
                         "timestamp": event.get("timeNano", 0),
@@ -392,6 +423,29 @@ class Docker(Extension):
             client, self._client = self._client, None
         if client is not None:
             client.close()
+
+
+def collected(pieces: Iterable[bytes], *, end: bool = False) -> bytes:
+    """Put output together and keep its beginning, or its end, so that nobody can fill the host's memory."""
+    kept = bytearray()
+    with contextlib.closing(pieces):  # type: ignore[type-var]  # a generator, or the library's own stream
+        for piece in pieces:
+            kept += piece
+            if len(kept) > 2 * LARGEST:
+                if not end:
+                    break
+                del kept[:-LARGEST]
+    return bytes(kept[-LARGEST:] if end else kept[:LARGEST])
+
+
+def _spoken(connection: Any) -> Iterator[bytes]:
+    """Yield what a command prints, both streams as they come, and close the connection in the end."""
+    from docker.utils.socket import frames_iter
+
+    plain = getattr(connection, "_sock", connection)  # what the library hands out is a file of it
+    with contextlib.closing(plain), contextlib.closing(connection):
+        for _stream, piece in frames_iter(connection, tty=False):
+            yield piece
 
 
 def _seconds(nanoseconds: int) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from guesthouse.engine import HostFunction
 from guesthouse.errors import LoadError
 from guesthouse.interfaces.pulp import codec, memory
 from guesthouse.interfaces.pulp.codec import DecodeError
-from guesthouse.interfaces.pulp.extension import Extension, Refused, reply, take
+from guesthouse.interfaces.pulp.extension import Extension, Refused, aside, reply, take
 from guesthouse.interfaces.pulp.structs import Message, go
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def observe(destination: Destination, receipt: Receipt, left: float | None) -> N
     import httpx
 
     timeout = destination.timeout if left is None else min(destination.timeout, left)
-    digest, size = hashlib.sha256(), 0
+    digest, size, until = hashlib.sha256(), 0, time.monotonic() + timeout
     try:
         with (
             httpx.Client(timeout=timeout, follow_redirects=False, trust_env=True) as client,
@@ -131,6 +132,9 @@ def observe(destination: Destination, receipt: Receipt, left: float | None) -> N
                 size += len(piece)
                 if size > destination.most:
                     receipt.transport = "body_too_large"
+                    return
+                if time.monotonic() > until:
+                    receipt.transport = "timeout"
                     return
             receipt.http_status = answer.status_code
     except httpx.TimeoutException:
@@ -165,7 +169,8 @@ class HTTPProbe(Extension):
     def execute(self, call: CellCall, pointer: int, length: int, pointer_out: int, length_out: int) -> int:
         """Answer an intent with its receipt; 4 no such destination, 5 conflict, 6 not delivered."""
         intent = checked(take(call, pointer, length))
-        wire = self._probers[call.cell.id].execute(intent, call.remaining())
+        prober, left = self._probers[call.cell.id], call.remaining()
+        wire = aside(call, LONGEST_TIMEOUT_MS / 500, lambda: prober.execute(intent, left))
         return UNDELIVERED if reply(call, wire, pointer_out, length_out) else memory.OK
 
 

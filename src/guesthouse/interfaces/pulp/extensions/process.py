@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp.extension import Environment, Extension, Refused, reply, request
 from guesthouse.interfaces.pulp.extensions.launching import LaunchPolicy, NotAllowed, end, ended, start
-from guesthouse.interfaces.pulp.extensions.tasks import Status, Task, TaskPool
+from guesthouse.interfaces.pulp.extensions.tasks import Status, Task, TaskPool, setting
 from guesthouse.interfaces.pulp.structs import Message, go
 
 if TYPE_CHECKING:
@@ -61,12 +61,6 @@ class RunResult(Message):
     stdout: bytes = go("bytes")
     stderr: bytes = go("bytes")
     error: str = go("str", omit_empty=True)
-
-
-def setting(settings: Mapping[str, str], name: str, default: int) -> int:
-    """Return a positive number out of the settings, or the default."""
-    text = settings.get(name, "").strip()
-    return int(text) if text.isdecimal() and int(text) > 0 else default
 
 
 class Process(Extension):
@@ -181,6 +175,10 @@ class Process(Extension):
     def pending(self, call: CellCall) -> int:
         """Count the cell's tasks that run."""
         return self._pool.pending(call.cell.id)
+
+    def counters(self, cell_id: str) -> Mapping[str, int]:
+        """Return how many results a cell did not read in time."""
+        return self._pool.drops.of(cell_id)
 
     def release(self, cell: Cell) -> None:
         """End what the cell has running."""

@@ -19,7 +19,7 @@ from guesthouse.engine import HostFunction
 from guesthouse.errors import LoadError
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.codec import DecodeError
-from guesthouse.interfaces.pulp.extension import Extension, Refused, reply, request
+from guesthouse.interfaces.pulp.extension import Extension, Refused, aside, reply, request
 from guesthouse.interfaces.pulp.structs import Message, go
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ class MinecraftProfile(Extension):
         if platform not in PLATFORMS or not re.fullmatch(PLATFORMS[platform][3], name, re.ASCII):
             raise DecodeError(f"{name!r} cannot be a name on {platform!r}")
         url = self._origins[call.cell.id][platform] + PLATFORMS[platform][2] + quote(name, safe="")
-        profile = ask(url, platform, call.remaining())
+        left = call.remaining()
+        profile = aside(call, TIMEOUT, lambda: ask(url, platform, left))
         return UNDELIVERED if reply(call, profile, pointer_out, length_out) else memory.OK
 
 

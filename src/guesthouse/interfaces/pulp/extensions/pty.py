@@ -10,12 +10,15 @@ is lost.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import select
 import struct
 import termios
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,6 +42,8 @@ CHUNK = 4096
 COLUMNS, ROWS = 80, 24
 #: Seconds between two tries to hand output to a cell that is behind.
 PATIENCE = 0.02
+#: Seconds that a program may leave what is typed unread.
+WRITE_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -73,19 +78,31 @@ class Session:
         self, number: int, cell: str, persist: bool, main: int, process: subprocess.Popen[bytes]
     ) -> None:
         self.number, self.cell, self.persist = number, cell, persist
-        self.main, self.process = main, process
+        self.process = process
+        self._main = main
         self._lock = threading.Lock()
         self.closed = threading.Event()
 
-    def write(self, data: bytes) -> None:
-        """Type something.
+    def write(self, data: bytes, check: Callable[[], object]) -> None:
+        """Type something; waits for a program that does not read, but not for ever.
+
+        Args:
+            data: what to type.
+            check: called while waiting; raising ends the wait.
 
         Raises:
-            OSError: the terminal is gone.
+            OSError: the terminal is gone, or the program does not read.
         """
-        view = memoryview(data)
+        view, until = memoryview(data), time.monotonic() + WRITE_SECONDS
         while view:
-            view = view[os.write(self.main, view) :]
+            with self._held() as main:
+                if _ready(main, select.POLLOUT, PATIENCE):
+                    with contextlib.suppress(BlockingIOError):
+                        view = view[os.write(main, view) :]
+                        until = time.monotonic() + WRITE_SECONDS
+            check()
+            if time.monotonic() > until:
+                raise TimeoutError("the program does not read what is typed")
 
     def resize(self, columns: int, rows: int) -> None:
         """Tell the program the size of its terminal.
@@ -94,7 +111,26 @@ class Session:
             OSError: the terminal is gone.
             struct.error: a number is beyond what a terminal can have.
         """
-        fcntl.ioctl(self.main, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        with self._held() as main:
+            fcntl.ioctl(main, termios.TIOCSWINSZ, size)
+
+    def output(self) -> Iterator[bytes]:
+        """Yield what the terminal shows until the program and all its children have ended."""
+        try:
+            with self._held() as main:
+                own = os.dup(main)  # nobody else closes it, so its number cannot come to mean another file
+        except OSError:
+            return
+        try:
+            while not self.closed.is_set():
+                if _ready(own, select.POLLIN, 1.0):
+                    with contextlib.suppress(BlockingIOError):
+                        yield os.read(own, CHUNK)
+        except OSError:  # the other side is closed
+            pass
+        finally:
+            os.close(own)
 
     @property
     def alive(self) -> bool:
@@ -109,8 +145,21 @@ class Session:
             self.closed.set()
         end(self.process)
         self.process.wait()
-        with contextlib.suppress(OSError):
-            os.close(self.main)
+        with self._lock:
+            os.close(self._main)
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[int]:
+        with self._lock:
+            if self.closed.is_set():
+                raise OSError(errno.EIO, "the terminal is closed")
+            yield self._main
+
+
+def _ready(fd: int, event: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, event)
+    return bool(poll.poll(seconds * 1000))
 
 
 class PTY(Extension):
@@ -149,9 +198,7 @@ class PTY(Extension):
             directory = self._policy.directory(wanted.dir)
         except NotAllowed as error:
             raise Refused(memory.DENIED, str(error)) from None
-        with self._lock:
-            if sum(session.cell == call.cell.id for session in self._sessions.values()) >= MOST:
-                raise Refused(memory.FAILED, f"{MOST} terminals are open")
+        self._make_room(call.cell.id)
         session = self._start(call.cell.id, [program, *wanted.args], directory, wanted.persist)
         code = reply(call, Opened(session.number), pointer_out, length_out)
         if code:
@@ -161,6 +208,18 @@ class PTY(Extension):
             target=self._pump, args=(session,), name=f"pty-{session.number}", daemon=True
         ).start()
         return code
+
+    def _make_room(self, cell: str) -> None:
+        """Let go of terminals whose programs have ended, where the cell has too many."""
+        with self._lock:
+            mine = [session for session in self._sessions.values() if session.cell == cell]
+        if len(mine) < MOST:
+            return
+        ended = [session for session in mine if not session.alive]
+        for session in ended:
+            self._drop(session)
+        if not ended:
+            raise Refused(memory.FAILED, f"{MOST} terminals are open")
 
     def _start(self, cell: str, command: list[str], directory: str | None, persist: bool) -> Session:
         main, side = os.openpty()
@@ -174,6 +233,7 @@ class PTY(Extension):
             raise Refused(memory.FAILED, str(error)) from None
         finally:
             os.close(side)
+        os.set_blocking(main, False)
         with self._lock:
             self._last += 1
             session = self._sessions[self._last] = Session(self._last, cell, persist, main, process)
@@ -182,11 +242,7 @@ class PTY(Extension):
 
     def _pump(self, session: Session) -> None:
         """Hand output to the cell until the program ends."""
-        while not session.closed.is_set():
-            try:
-                data = os.read(session.main, CHUNK)
-            except OSError:  # the other side is closed: the program and all its children have ended
-                break
+        for data in session.output():
             event = Event("pty.output", Output(session.number, data).encode(), session.cell, session.number)
             posted = self._emit(event)
             while posted is Posted.FULL and not session.closed.wait(PATIENCE):
@@ -207,7 +263,7 @@ class PTY(Extension):
         session = self._session(call, number)
         data = call.instance.read(pointer, length)
         try:
-            session.write(data)
+            session.write(data, call.check)
         except OSError as error:
             raise Refused(memory.FAILED, str(error)) from None
         return memory.OK

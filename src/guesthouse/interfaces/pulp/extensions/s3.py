@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.codec import DecodeError
-from guesthouse.interfaces.pulp.extension import Environment, Extension, Refused, reply, request
+from guesthouse.interfaces.pulp.extension import Environment, Extension, Refused, aside, reply, request
 from guesthouse.interfaces.pulp.structs import Message, go
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ MISSING = frozenset({"NoSuchKey", "NotFound", "404", "NoSuchUpload"})
 #: Bytes of an object that is handed to a cell as a whole; larger ones are for presigned URLs.
 LARGEST_BODY = 64 << 20
 LONGEST_TTL = 7 * 86_400
+#: Seconds for one request, its repetitions included.
+TIMEOUT = 120.0
 
 
 @dataclass(slots=True)
@@ -291,7 +293,7 @@ class S3(Extension):
             if keyed and not wanted.key:
                 raise DecodeError("key is needed")
             client = self._connect()
-            answer = self._ask(operation, client, wanted)
+            answer = aside(call, TIMEOUT, lambda: self._ask(operation, client, wanted))
             return memory.OK if answer is None else reply(call, answer, pointer_out, length_out)
 
         return serve

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp import codec, memory
 from guesthouse.interfaces.pulp.codec import DecodeError
-from guesthouse.interfaces.pulp.extension import Environment, Extension, Refused, reply, take
+from guesthouse.interfaces.pulp.extension import Environment, Extension, Refused, aside, reply, take
 from guesthouse.observe import log
 
 if TYPE_CHECKING:
@@ -323,7 +323,7 @@ class Stripe(Extension):
             )
             client = self._connect()
             self._check(operation, request, call.guest)
-            answer = self._ask(client, operation, request, call.guest)
+            answer = aside(call, 2 * TIMEOUT, lambda: self._ask(client, operation, request, call.guest))
             return reply(call, codec.encode(told(operation, answer)), pointer_out, length_out)
 
         return serve

@@ -10,9 +10,10 @@ import enum
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from guesthouse.interfaces.pulp.extension import Drops
 from guesthouse.observe import log
 
 FIRST_ID = 100
@@ -20,6 +21,12 @@ FIRST_ID = 100
 QUEUE_FULL = 15
 CELL_FULL = 16
 SATURATED = 17
+
+
+def setting(settings: Mapping[str, str], name: str, default: int) -> int:
+    """Return a positive number out of the settings, or the default."""
+    text = settings.get(name, "").strip()
+    return int(text) if text.isdecimal() and int(text) > 0 else default
 
 
 class Status(enum.IntEnum):
@@ -59,6 +66,11 @@ class Task:
             self.stop()
 
 
+#: Results of one cell that wait to be read, and their bytes; beyond that the oldest are forgotten.
+UNREAD, UNREAD_BYTES = 256, 96 << 20
+#: Unfinished tasks of one cell that take no place.
+HELPERS = 16
+
 #: Does the work; what it returns is the status and what the cell reads.
 Work = Callable[[Task], tuple[Status, bytes]]
 
@@ -80,6 +92,7 @@ class TaskPool:
         self._lock = threading.Lock()
         self._tasks: dict[int, Task] = {}
         self._threads: dict[int, threading.Thread] = {}
+        self.drops = Drops()
         self._ids = itertools.count(FIRST_ID)
 
     def submit(self, cell: str, work: Work, *, counted: bool = True, keep: bool = True) -> int:
@@ -99,7 +112,8 @@ class TaskPool:
             unfinished = [task for task in self._tasks.values() if task.status is Status.PENDING]
             if len(unfinished) >= self._tracked:
                 return QUEUE_FULL
-            if counted and sum(task.counted and task.cell == cell for task in unfinished) >= self._per_cell:
+            alike = sum(task.counted == counted and task.cell == cell for task in unfinished)
+            if alike >= (self._per_cell if counted else HELPERS):
                 return CELL_FULL
             if counted and sum(task.counted for task in unfinished) >= self._concurrency:
                 return SATURATED
@@ -120,8 +134,24 @@ class TaskPool:
         with self._lock:
             task.status, task.data, task.finished = status, data, time.monotonic()
             self._threads.pop(task.id, None)
-            if not keep:
+            if keep:
+                self._bound_unread(task.cell)
+            else:
                 self._tasks.pop(task.id, None)
+
+    def _bound_unread(self, cell: str) -> None:
+        """Forget the oldest results of a cell that does not read them; the newest is always kept."""
+        unread = sorted(
+            (task for task in self._tasks.values() if task.cell == cell and task.finished),
+            key=lambda task: task.finished,
+        )
+        total = sum(len(task.data) for task in unread)
+        while len(unread) > 1 and (len(unread) > UNREAD or total > UNREAD_BYTES):
+            oldest = unread.pop(0)
+            total -= len(oldest.data)
+            del self._tasks[oldest.id]
+            self.drops.add(cell, "results")
+            log.warning("unread result forgotten", pool=self._name, cell=cell, task=oldest.id)
 
     def _forget(self) -> None:
         """Drop results that nobody has asked for in time."""

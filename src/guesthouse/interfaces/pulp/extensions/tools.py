@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guesthouse.engine import HostFunction
-from guesthouse.interfaces.pulp.extension import Environment, Extension, reply
-from guesthouse.interfaces.pulp.extensions.launching import end, ended, start
+from guesthouse.interfaces.pulp.extension import Environment, Extension, aside, reply
+from guesthouse.interfaces.pulp.extensions.launching import GRACE, end, ended, start
 from guesthouse.interfaces.pulp.structs import Message, go
 from guesthouse.observe import log
 
@@ -103,7 +103,9 @@ class ToolAcquire(Extension):
         """Answer {name, source, …} with {ok, status, path, message}; failures are in the reply."""
         data = call.instance.read(pointer, length) if length else b"\x80"
         wanted = AcquireRequest.decode(data)
-        return reply(call, self._resolve(wanted, call.remaining()), pointer_out, length_out)
+        left = call.remaining()
+        answer = aside(call, INSTALL_TIMEOUT + 2 * GRACE, lambda: self._resolve(wanted, left))
+        return reply(call, answer, pointer_out, length_out)
 
     def _resolve(self, wanted: AcquireRequest, left: float | None) -> Acquired:
         if not wanted.name and not wanted.path:
@@ -201,7 +203,8 @@ class Toolchain(Extension):
         if archive is None:
             answer = Installed(False, "unsupported", f"{lang!r} is not listed in {ARCHIVES}")
         else:
-            answer = self._unpacked(lang, archive, call.remaining())
+            left = call.remaining()
+            answer = aside(call, INSTALL_TIMEOUT, lambda: self._unpacked(lang, archive, left))
         return reply(call, answer, pointer_out, length_out)
 
     def _unpacked(self, lang: str, archive: Archive, left: float | None) -> Installed:

@@ -8,6 +8,7 @@ later step.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -75,6 +76,10 @@ class Workers(Extension):
     def setup(self, environment: Environment) -> None:
         """Read the exemptions of the egress guard, those of ``transport.http.outbound``."""
         self._fetch.setup(environment)
+
+    def counters(self, cell_id: str) -> Mapping[str, int]:
+        """Return how many results a cell did not read in time."""
+        return self._pool.drops.of(cell_id)
 
     def release(self, cell: Cell) -> None:
         """End what a cell has running."""
