@@ -6,7 +6,6 @@
 
 PULP_CELL
 
-PULP_IMPORT(log_write) int32_t log_write(int32_t level, const char *text, uint32_t len);
 
 static volatile int constructions, initialisations, steps;
 static uint32_t *table, entries, logged;
