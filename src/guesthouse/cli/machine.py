@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import resource
 import shutil
 import sys
 import tempfile
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from guesthouse.engine import Engine, wat_to_wasm
+from guesthouse.engine.compile import SLOTS
+from guesthouse.engine.variants import POOL_SLOT_BYTES, affordable_room, affordable_slots
+from guesthouse.errors import LoadError
 from guesthouse.interfaces import available
 from guesthouse.limits import format_size
 from guesthouse.registry import ENTRY_POINTS
@@ -96,7 +100,7 @@ def _base() -> Iterator[Check]:
 def _kernel() -> Iterator[Check]:
     yield _tried("memfd", _memfd, "state segments that guests share")
     yield _tried("openat2", _openat2, "paths that resolve beneath their root (wasi.files)", missing=BROKEN)
-    yield _tried("address space limit", _address_space, "the instance pool reserves terabytes")
+    yield _address_space()
 
 
 def _engine() -> Iterator[Check]:
@@ -167,13 +171,22 @@ def _openat2() -> str:
     return "available, keeps paths beneath their root"
 
 
-def _address_space() -> str:
-    import resource
-
+def _address_space() -> Check:
+    """What the engine can reserve: terabytes for a pool, gigabytes for one memory, or less."""
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        raise OSError(f"limited to {format_size(soft)} (ulimit -v); the pool will not fit")
-    return "unlimited"
+    found = "unlimited" if soft == resource.RLIM_INFINITY else f"limited to {format_size(soft)} (ulimit -v)"
+    state, purpose = OK, f"an instance pool of {SLOTS} places reserves {format_size(SLOTS * POOL_SLOT_BYTES)}"
+    try:
+        slots = affordable_slots(SLOTS)
+        room = None if slots else affordable_room()
+    except LoadError as error:
+        return Check("address space", BROKEN, f"{found}: {error}", purpose)
+    if slots < SLOTS:
+        state = ABSENT
+        found += f": a pool of {slots} places" if slots else ": no pool, instances start slower"
+    if room is not None:
+        found += f", and a memory can grow to {format_size(room)} at most"
+    return Check("address space", state, found, purpose)
 
 
 def _cache() -> str:

@@ -148,14 +148,18 @@ class Engine:
             return None
 
     def variant(self, kind: Kind) -> Variant:
-        """Return the engine of wasmtime for a kind of code, made on first use; perhaps without the pool."""
+        """Return the engine of wasmtime for a kind of code, made on first use; perhaps without the pool.
+
+        Raises:
+            LoadError: the engine is closed, or there is no address space to run guests in.
+        """
         with self._lock:
             if self._closed:
                 raise LoadError("the engine is closed")
             found = self._variants.get(kind)
             if found is None:
                 made = Variant.affordable(kind, self._slots)
-                found = self._variants.setdefault(made.kind, made)
+                found = self._variants[kind] = self._variants.setdefault(made.kind, made)
             return found
 
     def compile(
@@ -182,6 +186,8 @@ class Engine:
         variant = self.variant(Kind(pooled=misfit is None, metered=metered, threads=threads))
         if misfit is None and not variant.kind.pooled:
             misfit = "this process has no address space for a pool"
+            if variant.kind.room is not None:
+                misfit += f", and a memory can grow to {variant.kind.room >> 20} MiB at most"
         try:
             return self._obtain(info, variant, misfit, progress)
         except wasmtime.WasmtimeError as refused:

@@ -15,7 +15,7 @@ from guesthouse.engine.abi cimport api, boxed_t
 from guesthouse.engine.traps cimport take_backtrace, take_message
 from guesthouse.engine.values cimport pack, unpack
 from guesthouse.errors import (
-    Cancelled, DeadlineExceeded, MemoryLimit, OutOfFuel, OutputLimit, PoolFull, Trap,
+    Cancelled, DeadlineExceeded, MemoryLimit, OutOfFuel, OutputLimit, PoolFull, ResourceError, Trap,
 )
 from guesthouse.engine.exits import Exit, OutOfBounds
 from guesthouse.engine.traps import TRAP_REASONS
@@ -305,6 +305,11 @@ cdef class Instance:
         if text.startswith("maximum concurrent limit"):
             self.broken = False                 # nothing of it has run
             return PoolFull(self.places.total)
+        if text.startswith("mmap failed to reserve"):
+            self.broken = False
+            return ResourceError(
+                "this process has none left for another instance; close some, or raise the limit (ulimit -v)",
+                resource="address space")
         return Trap(text or "the engine stopped the guest", backtrace=backtrace, function=function)
 
     # -- memory

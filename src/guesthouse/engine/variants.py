@@ -21,6 +21,7 @@ from guesthouse.engine import faults, ticker
 from guesthouse.engine.core import WASM_STACK
 from guesthouse.engine.modules import ModuleInfo
 from guesthouse.engine.places import Places
+from guesthouse.errors import LoadError
 
 #: What fits into a slot of the pool (DESIGN section 3, item 4): generous, since it is address space only.
 POOL_TABLE_ELEMENTS = 200_000
@@ -31,6 +32,14 @@ POOL_TABLES_PER_MODULE = 4
 POOL_SLOT_BYTES = 6 << 30
 #: Bytes of a used memory that are zeroed in place rather than given back to the kernel.
 POOL_KEEP_RESIDENT = 64 << 10
+
+#: Address space of one memory outside of the pool, as the engine reserves it: all that 32 bits can address,
+#: and guards, so that compiled code need not check bounds.
+MEMORY_BYTES = (4 << 30) + (64 << 20)
+#: What a memory can grow to where that cannot be had: the first of which `AT_ONCE` fit.
+SHORT_MEMORIES = tuple(mebibytes << 20 for mebibytes in (1024, 512, 256, 128, 64))
+#: Instances that must find room at once.
+AT_ONCE = 8
 
 #: Held from finding address space for a pool until the pool has it: it is the whole process's.
 _RESERVING = threading.Lock()
@@ -46,11 +55,14 @@ class Kind:
         pooled: instances live in preallocated slots; starting one costs microseconds.
         metered: the code counts fuel.
         threads: shared memories and atomics are allowed.
+        room: bytes that each memory can grow to, where address space is short; ``None`` for all that 32 bits
+            can address. Code for such memories checks bounds itself.
     """
 
     pooled: bool = True
     metered: bool = False
     threads: bool = False
+    room: int | None = None
 
 
 def pool_misfit(info: ModuleInfo) -> str | None:
@@ -66,21 +78,43 @@ def pool_misfit(info: ModuleInfo) -> str | None:
     return None
 
 
-def _affordable_slots(wanted: int) -> int:
+def affordable_slots(wanted: int) -> int:
     """Return how many slots this process has address space for, at most `wanted`; 0 for no pool at all.
 
     The pool reserves 4 GiB and a guard for each slot without using memory.  Where address space is short
     (``ulimit -v``, strict overcommit, many hosts in one process: ten full pools fill what a processor can
     address) the engine would end the process rather than fail, so we try first.
     """
-    while wanted >= 16:
-        try:
-            mmap.mmap(-1, wanted * POOL_SLOT_BYTES, flags=_RESERVE, prot=0).close()
-        except (OSError, OverflowError, ValueError):
-            wanted //= 4
-        else:
-            return wanted
-    return 0
+    while wanted >= 16 and not _there_is(wanted * POOL_SLOT_BYTES):
+        wanted //= 4
+    return wanted if wanted >= 16 else 0
+
+
+def _there_is(size: int) -> bool:
+    """Whether this process has so much address space left in one piece."""
+    try:
+        mmap.mmap(-1, size, flags=_RESERVE, prot=0).close()
+    except (OSError, OverflowError, ValueError):
+        return False
+    return True
+
+
+def affordable_room() -> int | None:
+    """Return what a memory outside of the pool can grow to here, ``None`` for all that 32 bits can address.
+
+    Raises:
+        LoadError: there is no address space to run guests in.
+    """
+    if _there_is(AT_ONCE * MEMORY_BYTES):
+        return None
+    for room in SHORT_MEMORIES:
+        if _there_is(AT_ONCE * room):
+            return room
+    raise LoadError(
+        f"this process has no address space for guests: the engine reserves {MEMORY_BYTES >> 20} MiB "
+        f"for each memory, {SHORT_MEMORIES[-1] >> 20} MiB at the least, and wants room for {AT_ONCE} of "
+        f"them; raise the limit (`ulimit -v unlimited`)"
+    )
 
 
 class Variant:
@@ -114,6 +148,10 @@ class Variant:
         ffi.wasmtime_config_memory_may_move_set(pointer, False)
         if kind.pooled:
             self._pool(pointer, slots)
+        if kind.room is not None:
+            ffi.wasmtime_config_memory_reservation_set(pointer, kind.room)
+            ffi.wasmtime_config_memory_reservation_for_growth_set(pointer, 0)
+            ffi.wasmtime_config_memory_guard_size_set(pointer, 64 << 10)
         self._engine = wasmtime.Engine(config)
         faults.remember()
         self.pointer: int = ctypes.cast(self._engine.ptr(), ctypes.c_void_p).value or 0
@@ -128,13 +166,17 @@ class Variant:
     def affordable(cls, kind: Kind, slots: int) -> Variant:
         """Make an engine with at most so many slots, as many as there is address space left for.
 
-        Where there is none for a pool at all, the engine is of the same kind without one.
+        Where there is none for a pool at all, the engine is of the same kind without one; and where memories
+        outside of a pool cannot have all that they could address, one with less room for each.
+
+        Raises:
+            LoadError: there is no address space to run guests in.
         """
-        if not kind.pooled:
-            return cls(kind, slots)
         with _RESERVING:
-            slots = _affordable_slots(slots)
-            return cls(replace(kind, pooled=slots > 0), slots)
+            slots = affordable_slots(slots) if kind.pooled else 0
+            if slots:
+                return cls(kind, slots)
+            return cls(replace(kind, pooled=False, room=affordable_room()), slots)
 
     @staticmethod
     def _pool(config: object, slots: int) -> None:
