@@ -64,11 +64,12 @@ class InvalidModule(LoadError):
     """The bytes are not a valid core WebAssembly module.
 
     Attributes:
-        offset: position of the first offending byte, or ``None`` when the engine refused the module.
+        offset: position of the first offending byte, or ``None`` where the engine does not tell.
+        detail: what is wrong, without the rest of the message.
     """
 
     def __init__(self, message: str, *, offset: int | None = None, guest: str | None = None) -> None:
-        self.offset = offset
+        self.offset, self.detail = offset, message
         where = f" (at byte offset {offset:#x})" if offset is not None else ""
         super().__init__(f"not a valid WebAssembly module: {message}{where}", guest=guest)
 

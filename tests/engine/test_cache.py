@@ -160,9 +160,21 @@ def test_progress_is_reported_while_compiling(directory):
     assert reports
 
 
-def test_an_invalid_body_is_refused_by_the_engine_with_its_words(engine):
-    with pytest.raises(InvalidModule, match="type mismatch"):
-        engine.compile(WRONG_BODY)
+@pytest.mark.parametrize(
+    ("text", "offset", "words"),
+    [
+        ("(module (func (result i32)))", 24, "type mismatch: expected i32 but nothing on stack"),
+        ("(module (func call 7))", 23, "unknown function 7"),
+        ("(module (memory i64 1))", 11, "memory64 must be enabled"),
+        ("(module (memory 1 1 shared))", 11, "threads must be enabled"),
+    ],
+)
+def test_what_the_engine_refuses_is_told_in_its_words_and_with_its_offset(engine, text, offset, words):
+    with pytest.raises(InvalidModule, match=words) as caught:
+        engine.compile(wat_to_wasm(text))
+    assert caught.value.offset == offset
+    assert str(caught.value).endswith(f"(at byte offset {offset:#x})")
+    assert str(caught.value).count("offset") == 1
 
 
 def test_a_module_too_large_for_the_pool_runs_outside_it(engine):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import mmap
+import re
 import threading
 import time
 import weakref
@@ -108,7 +109,7 @@ def beside(module: Module, wasm: bytes) -> Module:
     try:
         compiled = module.variant.compile(wasm)
     except wasmtime.WasmtimeError as error:
-        raise InvalidModule(_first_line(error)) from None
+        raise _refusal(error) from None
     return Module(info, module.variant, compiled, module.misfit, False)
 
 
@@ -192,14 +193,14 @@ class Engine:
             return self._obtain(info, variant, misfit, progress)
         except wasmtime.WasmtimeError as refused:
             if not variant.kind.pooled:
-                raise InvalidModule(_first_line(refused)) from None
-            reason = _first_line(refused)
+                raise _refusal(refused) from None
+            refusal = _refusal(refused)
         # It may be sound, and only too large for a slot of the pool in a way that its sections do not show.
         try:
             plain = self.variant(Kind(pooled=False, metered=metered, threads=threads))
-            return self._obtain(info, plain, reason, progress)
+            return self._obtain(info, plain, refusal.detail, progress)
         except wasmtime.WasmtimeError:
-            raise InvalidModule(reason) from None
+            raise refusal from None
 
     def _obtain(
         self, info: ModuleInfo, variant: Variant, misfit: str | None, progress: Progress | None
@@ -270,7 +271,14 @@ def _ended(future: Any, seconds: float) -> bool:
     return True
 
 
-def _first_line(error: wasmtime.WasmtimeError) -> str:
-    """The engine's chain of causes, on one line."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return "; ".join(line for line in lines if line and line != "Caused by:")
+#: Where the engine says what it stumbled over: "at offset 24: " or " (at offset 0x18)".
+_OFFSET = re.compile(r"Invalid input WebAssembly code at offset (\d+): | \(at offset (0x[0-9a-f]+)\)")
+
+
+def _refusal(error: wasmtime.WasmtimeError) -> InvalidModule:
+    """The engine's chain of causes, on one line, and the offset that it names."""
+    text = str(error)
+    found = _OFFSET.search(text)
+    offset = int(found[1] or found[2], 0) if found else None
+    causes = [re.sub(r"^\d+: ", "", line.strip()) for line in _OFFSET.sub("", text).splitlines()]
+    return InvalidModule("; ".join(line for line in causes if line and line != "Caused by:"), offset=offset)
