@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static char path[300], listed[300], block[4096];
+static char path[300], listed[300], other[300], block[4096];
 static int file;
 static volatile long sink;
 
@@ -24,6 +24,11 @@ static void op_read(void) { sink += pread(file, block, sizeof block, 0); }
 static void op_write(void) { sink += pwrite(file, block, sizeof block, 0); }
 static void op_seek(void) { sink += lseek(file, 100, SEEK_SET); }
 static void op_open(void) { close(open(path, O_RDONLY)); }
+static void op_open_others(void) {
+    static int number;
+    snprintf(other, sizeof other, "%s/entry-%05d", listed, number++ % 10000);
+    close(open(other, O_RDONLY));
+}
 static void op_clock(void) { struct timespec t; sink += clock_gettime(CLOCK_MONOTONIC, &t); }
 static void op_random(void) { sink += getentropy(block, 32); }
 static void op_stat(void) { struct stat s; sink += stat(path, &s); }
@@ -59,6 +64,7 @@ int main(int argc, char **argv) {
     run("write 4 KiB", op_write, budget, 10, 32);
     run("seek", op_seek, budget, 10, 32);
     run("open + close", op_open, budget, 10, 32);
+    run("open + close, others", op_open_others, budget, 10, 32);
     run("stat", op_stat, budget, 10, 32);
     run("clock", op_clock, budget, 10, 32);
     run("random 32 bytes", op_random, budget, 10, 32);

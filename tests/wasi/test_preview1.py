@@ -140,15 +140,16 @@ def test_directories_are_listed_whole_whatever_the_buffer(host, tmp_path, room):
 
 
 def test_a_full_device_and_a_broken_pipe(host):
-    with Wasi(host, dirs={"/": "/dev"}) as guest:
-        fd = guest.opened("full")
-        assert guest.send(fd, b"x")[0] == 51
-        null = guest.opened("null")
-        assert guest.send(null, b"x" * 1000) == (0, 1000)
-        assert guest.receive(null) == (0, b"")
-        assert guest.fd_fdstat_get(null, 0x100) == 0
+    full, null = (os.open(f"/dev/{name}", os.O_RDWR) for name in ("full", "null"))
+    with Wasi(host, stdout=full, stderr=null) as guest:
+        assert guest.send(1, b"x")[0] == 51
+        assert guest.send(2, b"x" * 1000) == (0, 1000)
+        assert guest.receive(2) == (0, b"")
+        assert guest.fd_fdstat_get(2, 0x100) == 0
         assert guest.read(0x100, 1) == b"\2"
-        assert guest.fd_seek(null, 0, 0, 0x100) == 70
+        assert guest.fd_seek(2, 0, 0, 0x100) == 70
+    os.close(full)
+    os.close(null)
     reader, writer = os.pipe()
     os.close(reader)
     with Wasi(host, stdout=writer) as guest:

@@ -10,6 +10,7 @@ from guesthouse.interfaces.wasi.files cimport filetype_of_mode, read_times, writ
 from guesthouse.interfaces.wasi.memory cimport answer, put32
 from guesthouse.interfaces.wasi.posix cimport *
 from guesthouse.interfaces.wasi.resolve cimport *
+from guesthouse.interfaces.wasi.special cimport forget_names, refuse_special
 from guesthouse.interfaces.wasi.state cimport *
 
 
@@ -84,9 +85,8 @@ cdef int _adopt(Record* record, Desc* base, int fd, int cut, uint32_t fdflags, u
         rights &= RIGHTS_FILE
         inheriting = 0
     else:
-        kind = KIND_STREAM
-        rights &= RIGHTS_STREAM
-        inheriting = 0
+        c_close(fd)
+        return ENOTCAPABLE_W
     desc = create(kind, filetype, fd, rights, inheriting)
     if desc == NULL:
         c_close(fd)
@@ -120,6 +120,9 @@ cdef int _open(Record* record, Desc* base, Path* path, int follow, uint32_t ofla
             if oflags & OPEN_EXCL:
                 return EROFS_W
         flags = _host_flags(oflags, fdflags & ~<uint32_t>FLAG_APPEND, rights, follow)
+    error = refuse_special(task_of(record).wasi, base, path, flags)
+    if error:
+        return error
     fd = open_beneath(base.fd, path.text, flags & ~O_TRUNC, 0o666, &error)
     if fd < 0 and error == EISDIR_W and flags & O_RDWR and not rights & bit(RIGHT_WRITE):
         # Rights of a file were asked for along with those of a directory, which cannot be opened for writing.
@@ -204,28 +207,6 @@ cdef int path_unlink_file(Record* record, val_t* args, void* env) noexcept nogil
     return answer(args, _do(record, args, RIGHT_UNLINK, DEED_UNLINK))
 
 
-cdef int _status(Desc* base, Path* path, int follow, stat_t* found) noexcept nogil:
-    cdef Place place
-    cdef int fd, error = SUCCESS
-    if path.single:
-        if fstatat(base.fd, path.text, found, AT_SYMLINK_NOFOLLOW):
-            return translate(host_errno())
-        if not follow or found.st_mode & S_IFMT != S_IFLNK:
-            return SUCCESS
-    elif not follow and not path.slash:
-        error = find_place(base.fd, path, &place)
-        if error == SUCCESS:
-            error = _result(fstatat(place.fd, place.name, found, AT_SYMLINK_NOFOLLOW))
-            leave_place(&place)
-        return error
-    fd = open_beneath(base.fd, path.text, O_PATH, 0, &error)
-    if fd < 0:
-        return error
-    error = _result(fstat(fd, found))
-    c_close(fd)
-    return error
-
-
 cdef int path_filestat_get(Record* record, val_t* args, void* env) noexcept nogil:
     cdef Path path
     cdef stat_t found
@@ -236,7 +217,7 @@ cdef int path_filestat_get(Record* record, val_t* args, void* env) noexcept nogi
         return answer(args, error)
     error = read_path(record, args[2].u32, args[3].u32, &path)
     if error == SUCCESS:
-        error = _status(base, &path, args[1].u32 & 1, &found)
+        error = status_beneath(base.fd, &path, args[1].u32 & 1, &found)
     release(base)
     if error == SUCCESS:
         at = span(record, args[4].u32, 56 if unstable else 64)
@@ -302,7 +283,7 @@ cdef int _readlink(Record* record, val_t* args) noexcept nogil:
     if error == SUCCESS and (at == NULL or span(record, args[5].u32, 4) == NULL):
         error = EFAULT_W
     if error == SUCCESS and path.slash:
-        error = _status(base, &path, 1, &found)     # such a name follows links: it is none itself
+        error = status_beneath(base.fd, &path, 1, &found)     # such a name follows links: it is none itself
         if error == SUCCESS:
             error = EINVAL_W
     if error == SUCCESS:
@@ -334,6 +315,7 @@ cdef int _symlink(Record* record, val_t* args) noexcept nogil:
         error = find_place(base.fd, &path, &place)
         if error == SUCCESS:
             error = _result(symlinkat(target.text, place.fd, place.name))
+            forget_names(task_of(record).wasi)
             leave_place(&place)
     release(base)
     return error
@@ -378,7 +360,7 @@ cdef int _two(Record* record, uint32_t fd, uint32_t ptr, uint32_t length, uint32
     if error == SUCCESS:
         error = read_path(record, to_ptr, to_length, &to_path)
     if error == SUCCESS and not moving and path.slash:
-        error = _status(base, &path, 1, &found)
+        error = status_beneath(base.fd, &path, 1, &found)
         if error == SUCCESS:
             error = _refuse_link(to_base, &to_path)
     if error == SUCCESS:
@@ -393,6 +375,7 @@ cdef int _two(Record* record, uint32_t fd, uint32_t ptr, uint32_t length, uint32
                     error = _result(renameat(place.fd, place.name, to_place.fd, to_place.name))
                 else:
                     error = _result(linkat(place.fd, place.name, to_place.fd, to_place.name, 0))
+                forget_names(task_of(record).wasi)
                 leave_place(&to_place)
             leave_place(&place)
     release(base)

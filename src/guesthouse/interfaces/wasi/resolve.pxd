@@ -4,6 +4,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from guesthouse.engine.core cimport Record
+from guesthouse.interfaces.wasi.posix cimport stat_t
 
 cdef enum:
     PATH_SPACE = 4352       # longest path of the kernel and room for "/."
@@ -28,6 +29,9 @@ cdef int open_beneath(int dirfd, const char* path, int flags, int mode, int* err
 # Finds the directory of the last component.
 cdef int find_place(int dirfd, Path* path, Place* place) noexcept nogil
 cdef void leave_place(Place* place) noexcept nogil
+
+# The status of what a path names, with or without following a link at its end: SUCCESS or the errno.
+cdef int status_beneath(int dirfd, Path* path, int follow, stat_t* found) noexcept nogil
 
 # Whether text is UTF-8 without surrogates.
 cdef int is_utf8(const uint8_t* data, uint32_t length) noexcept nogil

@@ -249,3 +249,19 @@ cdef void leave_place(Place* place) noexcept nogil:
     if place.owned:
         c_close(place.fd)
         place.owned = 0
+
+
+cdef int status_beneath(int dirfd, Path* path, int follow, stat_t* found) noexcept nogil:
+    cdef int fd, error = SUCCESS
+    if path.single:
+        if fstatat(dirfd, path.text, found, AT_SYMLINK_NOFOLLOW):
+            return translate(host_errno())
+        if not follow or found.st_mode & S_IFMT != S_IFLNK:
+            return SUCCESS
+    fd = open_beneath(dirfd, path.text, O_PATH if follow or path.slash else O_PATH | O_NOFOLLOW, 0, &error)
+    if fd < 0:
+        return error
+    if fstat(fd, found):
+        error = translate(host_errno())
+    c_close(fd)
+    return error

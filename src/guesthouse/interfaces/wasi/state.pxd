@@ -37,6 +37,15 @@ ctypedef struct Listing:
     uint32_t end
     uint8_t data[32768]
 
+cdef enum:
+    KNOWN_NAMES = 64
+    KNOWN_LENGTH = 128
+
+# Names beneath a directory that were found to be files or directories; see `special`.
+ctypedef struct Known:
+    uint32_t moves      # of the process when they were
+    char names[KNOWN_NAMES][KNOWN_LENGTH]
+
 # What a custom descriptor does. All of it runs without the GIL and answers an errno or STOP.
 ctypedef struct Ops:
     # `flags` are riflags; `cut` is set to 1 when a datagram was
@@ -70,6 +79,7 @@ ctypedef struct Desc:
     int64_t read_timeout    # ns, 0 for none; of sockets
     int64_t write_timeout
     Listing* listing
+    Known* known            # of a directory, or NULL
     const char* preopen     # guest name of a preopened directory, borrowed from its Root
     uint32_t preopen_length
 
@@ -99,6 +109,7 @@ ctypedef struct Wasi:
     int64_t realtime_shift
     int64_t disk            # bytes by which files may still grow; below 0 without a bound
     int64_t disk_limit
+    uint32_t moves          # how often the program renamed or linked something
     int ended               # set when the whole process is to stop
     Waiter* waiters
 

@@ -96,6 +96,8 @@ cdef void release(Desc* desc) noexcept nogil:
             c_close(desc.listing.fd)
         free(desc.listing)
         desc.listing = NULL
+    free(desc.known)
+    desc.known = NULL
     if desc.object != NULL:
         with gil:
             Py_XDECREF(desc.object)
