@@ -16,7 +16,7 @@ from tests.wasi.driver import CREAT, DIRECTORY, EXCL, READ, READDIR, TRUNC, WRIT
 
 import guesthouse
 from guesthouse.interfaces.wasi import resolve
-from guesthouse.interfaces.wasi.state import wasi_errno
+from guesthouse.interfaces.wasi.errnos import wasi_errno
 
 RESIZE = 1 << 22
 NAMES = st.sampled_from(["a", "b", "c"])

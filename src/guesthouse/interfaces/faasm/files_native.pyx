@@ -14,7 +14,7 @@ from guesthouse.engine.record cimport OK, Record, native_t, span, trap, val_t
 from guesthouse.interfaces.wasi.resolve cimport (
     Path, Place, find_place, leave_place, open_beneath, read_path,
 )
-from guesthouse.interfaces.wasi.state cimport Desc, Task, acquire, insert, release, task_of
+from guesthouse.interfaces.wasi.table cimport Desc, Task, acquire, insert, release, task_of
 
 from guesthouse.interfaces.wasi import paths
 

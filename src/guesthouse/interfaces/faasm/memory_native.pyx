@@ -6,7 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_
 from guesthouse.engine.record cimport OK, TRAPPED, Record, memory_size, native_t, trap, val_t
 from guesthouse.interfaces.faasm.space cimport WASM_PAGE, Space, current, extend, lock, shrink, space_of, unlock
 # Mapped files come from the guest's WASI descriptors; like WASIX, this builds on WASI's table.
-from guesthouse.interfaces.wasi.state cimport KIND_FILE, Desc, demand, release
+from guesthouse.interfaces.wasi.table cimport KIND_FILE, Desc, demand, release
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t pread(int fd, void* into, size_t length, int64_t offset)

@@ -6,9 +6,10 @@ from libc.string cimport memcpy, strlen
 
 from guesthouse.engine.core cimport OK, TRAPPED, Record, interrupted, leave, span, val_t
 from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.memory cimport answer, put32, put64
 from guesthouse.interfaces.wasi.posix cimport *
-from guesthouse.interfaces.wasi.state cimport *
+from guesthouse.interfaces.wasi.table cimport *
 
 cdef enum:
     RANDOM_PIECE = 1 << 20      # how much is drawn before the call is asked whether it goes on

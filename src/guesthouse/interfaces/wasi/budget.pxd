@@ -4,7 +4,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from guesthouse.interfaces.wasi.posix cimport iovec
-from guesthouse.interfaces.wasi.state cimport Desc, Wasi
+from guesthouse.interfaces.wasi.table cimport Desc, Wasi
 
 # Whether a file may grow to `end` bytes: SUCCESS or the errno; that it has; and that bytes were given back.
 cdef int afford(Wasi* wasi, Desc* desc, int64_t end) noexcept nogil

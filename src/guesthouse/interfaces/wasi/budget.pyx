@@ -9,7 +9,7 @@ from libc.stdint cimport uint32_t
 
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.posix cimport *
-from guesthouse.interfaces.wasi.state cimport *
+from guesthouse.interfaces.wasi.table cimport *
 
 
 cdef int afford(Wasi* wasi, Desc* desc, int64_t end) noexcept nogil:

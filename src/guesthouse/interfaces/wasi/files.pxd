@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from guesthouse.interfaces.wasi.posix cimport stat_t, timespec
-from guesthouse.interfaces.wasi.state cimport Desc
+from guesthouse.interfaces.wasi.table cimport Desc
 
 # The file type of a descriptor, looking at the host where that was put off.
 cdef int filetype_of(Desc* desc) noexcept nogil

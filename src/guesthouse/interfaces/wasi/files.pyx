@@ -7,9 +7,10 @@ from libc.string cimport memcpy, memset
 from guesthouse.engine.core cimport Record, span, val_t
 from guesthouse.interfaces.wasi.budget cimport afford, charge, shrank
 from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.memory cimport answer, put64
 from guesthouse.interfaces.wasi.posix cimport *
-from guesthouse.interfaces.wasi.state cimport *
+from guesthouse.interfaces.wasi.table cimport *
 
 cdef enum:
     KNOWN_FLAGS = 31

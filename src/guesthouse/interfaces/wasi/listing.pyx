@@ -11,9 +11,10 @@ from libc.string cimport memcpy, memset, strlen
 
 from guesthouse.engine.core cimport Record, span, val_t
 from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.memory cimport answer, put32
 from guesthouse.interfaces.wasi.posix cimport *
-from guesthouse.interfaces.wasi.state cimport *
+from guesthouse.interfaces.wasi.table cimport *
 
 cdef enum:
     ENTRY = 24              # size of a dirent before its name

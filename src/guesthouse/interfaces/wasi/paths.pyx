@@ -6,12 +6,13 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr
 from guesthouse.engine.core cimport Record, span, val_t
 from guesthouse.interfaces.wasi.budget cimport is_open, refund, shrank
 from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.files cimport filetype_of_mode, read_times, write_stat
 from guesthouse.interfaces.wasi.memory cimport answer, put32
 from guesthouse.interfaces.wasi.posix cimport *
 from guesthouse.interfaces.wasi.resolve cimport *
 from guesthouse.interfaces.wasi.special cimport forget_names, refuse_special
-from guesthouse.interfaces.wasi.state cimport *
+from guesthouse.interfaces.wasi.table cimport *
 
 
 cdef Desc* _directory(Record* record, uint32_t fd, int right, int changes, int* error) noexcept nogil:

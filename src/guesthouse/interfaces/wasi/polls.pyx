@@ -10,7 +10,7 @@ from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.files cimport filetype_of
 from guesthouse.interfaces.wasi.memory cimport answer, put32
 from guesthouse.interfaces.wasi.posix cimport *
-from guesthouse.interfaces.wasi.state cimport *
+from guesthouse.interfaces.wasi.table cimport *
 
 cdef enum:
     MOST_SUBSCRIPTIONS = 1 << 16

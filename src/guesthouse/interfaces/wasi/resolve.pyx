@@ -11,7 +11,7 @@ from libc.string cimport memchr, memcpy, memmove, strchr, strlen
 from guesthouse.engine.core cimport span
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.posix cimport *
-from guesthouse.interfaces.wasi.state cimport translate
+from guesthouse.interfaces.wasi.errnos cimport translate
 
 cdef enum:
     RESOLVE_BENEATH = 0x08

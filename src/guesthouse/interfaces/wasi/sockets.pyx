@@ -6,10 +6,11 @@ from libc.string cimport memset
 
 from guesthouse.engine.core cimport Record, span, val_t
 from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.files cimport filetype_of
 from guesthouse.interfaces.wasi.memory cimport MOST_PARTS, answer, gather, put32
 from guesthouse.interfaces.wasi.posix cimport *
-from guesthouse.interfaces.wasi.state cimport *
+from guesthouse.interfaces.wasi.table cimport *
 from guesthouse.interfaces.wasi.streams cimport await_host
 
 

@@ -13,7 +13,7 @@ from libc.string cimport memcmp, memcpy, memset
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.posix cimport *
 from guesthouse.interfaces.wasi.resolve cimport status_beneath
-from guesthouse.interfaces.wasi.state cimport *
+from guesthouse.interfaces.wasi.table cimport *
 
 
 cdef char* _place_of(Known* known, Path* path) noexcept nogil:

@@ -6,10 +6,8 @@ from typing import Any
 
 from guesthouse.engine import Attachment, Instance
 
-ERRNO: dict[str, int]
 SLOT: int
 
-def wasi_errno(code: int) -> int: ...
 def context_of(instance: Instance) -> Context | None: ...
 
 class Strings:

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from guesthouse.engine.core cimport Record
 from guesthouse.interfaces.wasi.posix cimport iovec
-from guesthouse.interfaces.wasi.state cimport Desc
+from guesthouse.interfaces.wasi.table cimport Desc
 
 # Reads into / writes from host vectors, blocking interruptibly where the descriptor blocks: errno or STOP.
 cdef int read_parts(Record* record, Desc* desc, iovec* parts, int n, uint64_t* done) noexcept nogil

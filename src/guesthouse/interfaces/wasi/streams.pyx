@@ -8,9 +8,10 @@ from libc.string cimport memcpy
 from guesthouse.engine.core cimport ENDING_CANCELLED, ENDING_OUTPUT, end, interrupted, monotonic, slice, span, val_t
 from guesthouse.interfaces.wasi.budget cimport charge, within_budget
 from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.memory cimport MOST_PARTS, answer, gather, put32
 from guesthouse.interfaces.wasi.posix cimport *
-from guesthouse.interfaces.wasi.state cimport *
+from guesthouse.interfaces.wasi.table cimport *
 
 
 cdef int await_host(Record* record, int fd, short events, int64_t timeout) noexcept nogil:

@@ -10,12 +10,14 @@ from libc.string cimport memcpy
 
 from guesthouse.engine.core cimport OK, TRAPPED, Record, interrupted, span, val_t
 from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.files cimport filetype_of
 from guesthouse.interfaces.wasi.memory cimport answer, put32
 from guesthouse.interfaces.wasi.paths cimport path_open
 from guesthouse.interfaces.wasi.posix cimport *
 from guesthouse.interfaces.wasi.resolve cimport open_beneath
-from guesthouse.interfaces.wasi.state cimport *
+from guesthouse.interfaces.wasi.state cimport Process
+from guesthouse.interfaces.wasi.table cimport *
 
 from guesthouse.interfaces.wasix.refusal import Refusal
 

@@ -5,9 +5,10 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 
 from guesthouse.engine.core cimport TRAPPED, Record, interrupted, span, val_t
 from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.memory cimport answer, put32, put64
 from guesthouse.interfaces.wasi.posix cimport *
-from guesthouse.interfaces.wasi.state cimport *
+from guesthouse.interfaces.wasi.table cimport *
 from guesthouse.interfaces.wasi.streams cimport write_parts
 
 cdef extern from "<sys/socket.h>" nogil:

@@ -11,7 +11,7 @@ from guesthouse.engine.core cimport ENDING_CANCELLED, OK, TRAPPED, Record, end, 
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.memory cimport answer, put32
 from guesthouse.interfaces.wasi.posix cimport *
-from guesthouse.interfaces.wasi.state cimport *
+from guesthouse.interfaces.wasi.table cimport *
 
 
 cdef int thread_sleep(Record* record, val_t* args, void* env) noexcept nogil:
