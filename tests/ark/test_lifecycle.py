@@ -151,20 +151,16 @@ def test_handles_of_one_instance_mean_nothing_in_another(drive):
     assert one.retrieve(request, 3)[:2] == (SUCCESS, b"abc")
 
 
-def test_a_host_that_shuts_down_takes_no_launches_and_ends_callers(host, caller, monkeypatch):
+def test_a_host_that_shuts_down_takes_no_launches_and_ends_callers(host, caller):
     function = caller.function("echo")
     host.scheduler.drain(0)
     # children of live calls are still taken while the host drains
     assert caller.output(function, b"x") == (SUCCESS, b"x")
 
-    def refuse(*args, **options):
-        raise errors.CallRefused("shutdown")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(host.scheduler._calls, "admit", refuse)
-        assert caller.launch(function)[0] == UNAVAILABLE
-        assert caller.launch(function, blocking=True)[0] == UNAVAILABLE
-        assert host.service("launches").metrics()["launched"] == 1
+    host.scheduler._refuse()
+    assert caller.launch(function)[0] == UNAVAILABLE
+    assert caller.launch(function, blocking=True)[0] == UNAVAILABLE
+    assert host.service("launches").metrics()["launched"] == 1
     closing = threading.Thread(target=host.scheduler.close)
     closing.start()
     until(lambda: caller.call.cancelled is not None)

@@ -125,7 +125,7 @@ def test_handles_survive_any_order_of_removal(capacity):
 
 def test_handles_look_random_and_differ_between_instances():
     first, second = Requests(8, 1), Requests(8, 1)
-    handles = [first.issue() for _ in range(100)] + [second.issue() for _ in range(100)]
+    handles = [first.open().handle for _ in range(100)] + [second.open().handle for _ in range(100)]
     assert len(set(handles)) == 200
     assert sum(handle.bit_count() for handle in handles) / 200 == pytest.approx(32, abs=4)
 

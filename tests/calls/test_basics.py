@@ -281,7 +281,7 @@ def test_threads_that_cannot_be_started_make_do_with_less_or_fail_the_call(runne
         else:
             assert isinstance(first.error, RuntimeError)
         assert calls.wait(calls.submit("echo", b"y"), timeout=5).unwrap() == b"y"
-        assert calls.stats()["live"] == calls._running._bell.pending == 0
+        assert calls.stats()["live"] == calls._running.bell.pending == 0
 
 
 @pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, KeyboardInterrupt, asyncio.CancelledError])

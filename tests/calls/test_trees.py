@@ -416,7 +416,7 @@ def test_submitting_from_16_threads(runner: FakeRunner) -> None:
             thread.join(60)
         assert not failures
         assert calls.stats()["live"] == calls.stats()["pending"] == 0
-        assert calls._running._bell.pending == 0  # or idle workers would wake for nothing, for ever
+        assert calls._running.bell.pending == 0  # or idle workers would wake for nothing, for ever
 
 
 def test_a_chain_on_the_callers_thread_does_not_wait_for_busy_workers(runner):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import threading
 
     from guesthouse.calls.futures import CallFuture
+    from guesthouse.calls.parting import Parting
     from guesthouse.calls.scheduler import Scheduler
 
 #: Stages of a call's life; they only ever go up.
@@ -77,6 +78,7 @@ class Call:
         "_instance",
         "_lending",
         "_parked",
+        "_parting",
         "_reason",
         "_root",
         "_scratch",
@@ -158,6 +160,7 @@ class Call:
         self._awaits: Call | None = None
         self._waiters: list[threading.Lock] | None = None
         self._parked: threading.Lock | None = None
+        self._parting: Parting | None = None
         self._future: CallFuture | None = None
 
     @property

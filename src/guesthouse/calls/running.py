@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Callable
 from time import monotonic_ns
 
 from guesthouse.calls.admission import Admission
 from guesthouse.calls.call import DONE, PENDING, RUNNING, Call, Runner
+from guesthouse.calls.parting import Errand, Parting, settle
 from guesthouse.calls.results import Result
 from guesthouse.calls.terms import PLAIN
 from guesthouse.calls.waiting import release
@@ -30,6 +32,7 @@ class Running:
         calls: the calls there are.
         lock: their lock.
         workers: the worker threads.
+        bell: where they wait for work.
     """
 
     def __init__(
@@ -42,14 +45,16 @@ class Running:
         self.calls, self.lock = calls, calls.lock
         self._runner = runner
         self._on_end = on_end
-        self._bell = Bell()
+        alone = len(os.sched_getaffinity(0)) == 1
+        self.bell = Bell(look_ns=0) if alone else Bell()
+        self._collecting = threading.Lock()
         # The workers must not keep their owner alive, or nobody could ever drop it without closing it.
         me = weakref.ref(self)
         self.workers = Workers(
             workers or os.cpu_count() or 1,
             calls.limits,
-            self._bell,
-            lambda: _step(me),
+            self.bell,
+            lambda parting: _step(me, parting),
             calls.queue.__len__,
             self.lock,
         )
@@ -57,7 +62,7 @@ class Running:
 
     def announce(self, call: Call, urgent: bool) -> None:
         """See to it that a worker comes for a call that was queued."""
-        self._bell.add(urgent)
+        self.bell.add(urgent)
         try:
             with self.lock:
                 self.workers.provide()
@@ -78,18 +83,31 @@ class Running:
             if call.stage != PENDING or not self.calls.queue.remove(call):
                 return False
             call.stage = RUNNING
-        self._bell.take()
+        self.bell.take()
         return True
 
-    def step(self) -> bool:
-        """Run the next pending call on this worker thread; false when there is none."""
+    def collect(self) -> None:
+        """Make calls of what native code has posted; when it returns, none of it is on its way any more."""
+        with self._collecting:
+            self.bell.collect()
+
+    def step(self, parting: Parting) -> bool:
+        """Run the next pending call on this worker thread; false when there is none.
+
+        Args:
+            parting: takes the last step of the call.
+        """
+        if self.bell.posted:
+            self.collect()
         with self.lock:
             call = self.calls.queue.pop()
             if call is None:
                 return False
             call.stage = RUNNING
             more = len(self.calls.queue) > 0
-        self._bell.take(more)
+        self.bell.take(more)
+        parting.settle()
+        call._parting = parting
         try:
             self.execute(call)
         except BaseException:
@@ -126,22 +144,29 @@ class Running:
         if call.children:
             receipt.children = tuple(call.children)
         result = Result(call.id, code, output, error, receipt, call.guest)
+        errand = None
         try:
-            self._tell(call, result)
+            errand = self._tell(call, result)
         finally:
             self._settle(call, now)
+            if call._parting is None:
+                settle(errand)
+            else:
+                call._parting.leave(errand)
         return result
 
-    def _tell(self, call: Call, result: Result) -> None:
+    def _tell(self, call: Call, result: Result) -> Errand | None:
         """Set the result and tell observers, before anybody can see that the call is done."""
         observer = call.terms.observer
+        errand = None
         if observer is None:
             call.result = result
         else:
             call.result = result.without_output()
-            observer(result)
+            errand = observer(result)
         if self._on_end is not None:
             self._on_end(call)
+        return errand
 
     def _settle(self, call: Call, now: int) -> None:
         """Make the call done, wake whoever waits, and let go of what it held."""
@@ -206,6 +231,6 @@ class Running:
         return True
 
 
-def _step(running: weakref.ref[Running]) -> bool:
+def _step(running: weakref.ref[Running], parting: Parting) -> bool:
     alive = running()
-    return alive is not None and alive.step()
+    return alive is not None and alive.step(parting)

@@ -77,6 +77,7 @@ class Scheduler:
         payload: Any = None,
         linked: bool = False,
         terms: Terms = PLAIN,
+        posted_ns: int = 0,
     ) -> Call:
         """Queue a call and return at once.
 
@@ -91,16 +92,47 @@ class Scheduler:
             payload: opaque word for the runner.
             linked: cancel the call when its parent ends.
             terms: what only some callers ask for.
+            posted_ns: for work that native code has posted, so that a worker is on its way: when, in
+                monotonic nanoseconds.
 
         Raises:
             CallRefused: a bound was reached, or the scheduler is closed.
         """
-        call = self._calls.admit(
-            self, guest, input, parent, tenant, entry, wall, capabilities, payload, linked, True, True, terms
-        )
-        # A guest usually waits for its child soon and then runs it itself: leave it the first chance.
-        self._running.announce(call, urgent=parent is None or terms.urgent)
+        if self._running.bell.posted and not posted_ns:  # what was posted came first
+            self._running.collect()
+        try:
+            call = self._calls.admit(
+                self, guest, input, parent, tenant, entry, wall, capabilities, payload, linked, True, True,
+                terms,
+            )  # fmt: skip
+        except BaseException:
+            if posted_ns:
+                self._running.bell.take()
+            raise
+        if posted_ns:
+            call.created_ns = posted_ns
+        else:
+            # A guest usually waits for its child soon and then runs it itself: leave it the first chance.
+            self._running.announce(call, urgent=parent is None or terms.urgent)
         return call
+
+    @property
+    def bell(self) -> int:
+        """Where native code posts work for an idle worker (``calls/waking.pxd``).
+
+        0 where the bounds of calls are so narrow that work might be refused after it was posted.
+        """
+        limits = self.limits
+        # While a worker is idle nothing else is queued: the live calls are those on some thread's stack.
+        most = 2 * limits.threads * limits.nesting
+        return self._running.bell.address if min(limits.tree, limits.queued) > most else 0
+
+    def collect(self) -> None:
+        """Have everything accepted that was posted until now.
+
+        Whoever posts work calls this before it lets go of what the work refers to.
+        """
+        self._running.collect()
 
     def run(
         self,
@@ -220,6 +252,7 @@ class Scheduler:
 
     def live(self) -> list[Call]:
         """Return the calls that are pending or running."""
+        self._running.collect()
         with self._lock:
             return list(self._calls.live.values())
 
@@ -234,6 +267,7 @@ class Scheduler:
 
     def stats(self) -> dict[str, int]:
         """Return counts for metrics: live, pending and remembered calls, threads."""
+        self._running.collect()
         with self._lock:
             return {
                 "live": len(self._calls.live),
@@ -275,8 +309,7 @@ class Scheduler:
         Args:
             timeout: seconds to wait for guests that are being interrupted.
         """
-        with self._lock:
-            self._calls.phase = CLOSED
+        self._refuse()
         for call in self.live():
             self.cancel(call, "the host is shutting down")
         self.drain(timeout)
@@ -287,6 +320,12 @@ class Scheduler:
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, end - monotonic()))
+
+    def _refuse(self) -> None:
+        """Take no calls any more, from nobody."""
+        with self._lock:
+            self._calls.phase = CLOSED
+        self._running.bell.refuse()
 
 
 def _close_all() -> None:

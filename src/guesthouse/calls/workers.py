@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from guesthouse.calls.limits import CallLimits
+from guesthouse.calls.parting import Parting
 from guesthouse.calls.waking import Bell
 
 #: Guards `threading.stack_size`, which is a setting of the whole process.
@@ -31,7 +32,8 @@ class Workers:
         target: how many threads run calls at the same time.
         limits: bounds; `threads` and `stack` are used here.
         bell: where idle workers sleep.
-        step: runs one pending call and returns whether there was one; called without the lock.
+        step: runs one pending call and returns whether there was one; called without the lock. It leaves the
+            call's last step with the worker.
         pending: tells how many calls wait for a worker.
         lock: the scheduler's lock.
     """
@@ -41,7 +43,7 @@ class Workers:
         target: int,
         limits: CallLimits,
         bell: Bell,
-        step: Callable[[], bool],
+        step: Callable[[Parting], bool],
         pending: Callable[[], int],
         lock: threading.Lock,
     ) -> None:
@@ -129,14 +131,19 @@ class Workers:
 
     def _loop(self) -> None:
         me = threading.current_thread()
+        parting = Parting()
         try:
             while not self.closed:
                 if self.active > self.target:
+                    parting.settle()
                     if self._step_aside(me):
                         return
-                elif not self._step() and self._bell.wait(_RETIRE_NS) == 0 and self._retire(me):
+                elif (
+                    not self._step(parting) and self._bell.wait(_RETIRE_NS, parting) == 0 and self._retire(me)
+                ):
                     return
         finally:
+            parting.settle()
             with self._lock:
                 self.threads.discard(me)
 

@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 from cpython.ref cimport PyObject
 
 from guesthouse.engine.record cimport (
-    EXTERN_FUNC, EXTERN_GLOBAL, EXTERN_MEMORY, EXTERN_SHARED, EXTERN_TABLE, ENDING_CANCELLED, ENDING_DEADLINE,
+    ASK_PYTHON, EXTERN_FUNC, EXTERN_GLOBAL, EXTERN_MEMORY, EXTERN_SHARED, EXTERN_TABLE, ENDING_CANCELLED, ENDING_DEADLINE,
     ENDING_EXCEPTION, ENDING_EXIT, ENDING_MEMORY, ENDING_MESSAGE, ENDING_OUTPUT, Ending, NOT_ENDING, OK, Record,
     SLOTS, TRAPPED, adopt_memory, append_output, call_func, end, extern_of_t, extern_t, find_func, func_t, gh_instance,
     interrupted, item_t, leave, memory_grow, memory_size, monotonic, native_t, over, realtime, refresh, set_output,

@@ -22,10 +22,13 @@ class Native:
     Attributes:
         address: address of a C function of type ``guesthouse.engine.core.native_t``.
         env: word that is handed to the function as its last argument.
+        otherwise: the Python function that answers where the native one returns ``ASK_PYTHON``: for what is
+            usual without the GIL, and seldom not.
     """
 
     address: int
     env: int = 0
+    otherwise: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from libc.string cimport strlen
 
 from guesthouse.engine.abi cimport api, bytes_t
 from guesthouse.engine.core cimport (
-    ENDING_EXCEPTION, ENDING_EXIT, EXTERN_SHARED, Instance, OK, Record, TRAPPED, extern_t, native_t, trap, val_t,
+    ASK_PYTHON, ENDING_EXCEPTION, ENDING_EXIT, EXTERN_SHARED, Instance, OK, Record, TRAPPED, extern_t, native_t,
+    trap, val_t,
 )
 from guesthouse.engine.record cimport gh_instance
 from guesthouse.engine.traps cimport take_message
@@ -57,6 +58,9 @@ cdef void* enter_native(void* env, void* caller, val_t* args, size_t n) noexcept
     record.counts[bound.index] += 1
     record.caller = caller
     outcome = bound.function(record, args, bound.env)
+    if outcome == ASK_PYTHON:
+        with gil:
+            outcome = call_python(record, bound, args)
     record.caller = NULL
     if outcome == OK:
         return NULL
@@ -272,6 +276,8 @@ cdef class Template:
         if isinstance(how, Native):
             bound.function = <native_t><void*><uintptr_t>how.address
             bound.env = <void*><uintptr_t>how.env
+            self.keep.append(how.otherwise)
+            bound.callable = <PyObject*>how.otherwise
             entry = <void*>enter_native
         elif isinstance(how, Constant):
             if len(item.results) > 1:

@@ -64,6 +64,7 @@ cdef enum:
 cdef enum:
     OK = 0              # go on with the guest
     TRAPPED = 1         # the record says why; end the call
+    ASK_PYTHON = 2      # let the row's Python function answer (engine.functions.Native.otherwise)
 
 # Why a call ends early; `Record.ending`.
 cdef enum Ending:

@@ -92,7 +92,8 @@ class Faults:
                 fault.arm(plan.code, plan.times, plan.after)
         how = row.implementation
         if isinstance(how, Native):
-            covered: Any = Native(*fault.cover(how.address, how.env))
+            address, env = fault.cover(how.address, how.env)
+            covered: Any = dataclasses.replace(how, address=address, env=env)
         elif isinstance(how, Constant | Trapping):
             return row  # nothing runs there that could fail
         else:

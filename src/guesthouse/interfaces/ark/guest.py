@@ -7,6 +7,7 @@ from guesthouse.engine import Instance, ModuleInfo
 from guesthouse.errors import CallError, NotFound
 from guesthouse.interfaces.ark.journal import Run
 from guesthouse.interfaces.ark.limits import LaunchLimits
+from guesthouse.interfaces.ark.posting import Posted
 from guesthouse.interfaces.ark.requests import SLOT, Request, Requests
 from guesthouse.interfaces.ark.state import RunState, drop, promise
 from guesthouse.interfaces.contract import GuestSide, LoadedGuest
@@ -21,6 +22,7 @@ MARKS = frozenset({"ARK_PACKED_FFI_CRATE_VERSION", "ark_initialize", "ark_regist
 _LAUNCHABLE = ("ii", "i")
 _ALIGNMENT = 8
 _PAGE = 65_536
+_MOST_INPUT = (1 << 32) - 1
 
 
 def owns(info: ModuleInfo) -> bool:
@@ -90,18 +92,27 @@ class ArkSide(GuestSide):
         """Make the state of a call; called once, when it first needs it."""
         requests = None
         if self.launches:
-            requests = Requests(self.limits.max_requests, self.limits.child_memory)
-            requests.on_starving = _Starving(call)
+            limits = self.limits
+            requests = Requests(
+                limits.max_requests, limits.child_memory, min(limits.max_input, _MOST_INPUT),
+                call.depth < limits.max_depth, _bell(call, limits),
+            )  # fmt: skip
             call.instance.attach(SLOT, requests)
         run = call.payload if isinstance(call.payload, Run) else None
-        return RunState(self.guest, self.limits, self.child_limits, self.journal, requests, run)
+        state = RunState(self.guest, self.limits, self.child_limits, self.journal, requests, run)
+        if requests is not None:
+            requests.on_starving = _Starving(call)
+            requests.on_posted = Posted(call, state)
+        return state
 
     def release(self, instance: Instance, call: Call | None) -> None:
         """Free handles and outputs; the scheduler cancels what still runs (section 6.2)."""
         state = drop(call) if call is not None else None
-        if state is None:
+        if call is None or state is None:
             return
         if state.requests is not None:
+            if state.requests.posted:
+                call.scheduler.collect()  # what is on its way refers to them
             state.requests.close()
         if state.run is not None:
             state.run.panic = state.panic
@@ -150,9 +161,19 @@ class _Starving:
     def __init__(self, call: Call) -> None:
         self.call = call
 
-    def __call__(self, request: Request) -> None:
-        if request.call is not None:
-            self.call.scheduler.poll(request.call, self.call)
+    def __call__(self, request: Request | None) -> None:
+        scheduler = self.call.scheduler
+        if request is None:  # no worker has taken it
+            scheduler.collect()
+        elif request.call is not None:
+            scheduler.poll(request.call, self.call)
+
+
+def _bell(call: Call, limits: LaunchLimits) -> int:
+    """Where a call's launches may be posted; 0 where the scheduler might refuse one for itself."""
+    bounds = call.scheduler.limits
+    wide = call.depth < bounds.depth and limits.max_requests <= bounds.children
+    return call.scheduler.bell if wide else 0
 
 
 def _has(info: ModuleInfo, name: str, params: str, results: str) -> bool:

@@ -30,7 +30,12 @@ FUNCTIONS: tuple[HostFunction, ...] = (
     _row("create_function", "iiiiii", launching.create_function, "Names a function of a module version."),
     _row("remove_function", "I", launching.remove_function, "Forgets a function handle."),
     _row("blocking_launch", "Iiii", launching.blocking_launch, "Runs a function to its end."),
-    _row("launch", "Iiii", launching.launch, "Starts a function in the background."),
+    _row(
+        "launch",
+        "Iiii",
+        Native(ADDRESSES["launch"], otherwise=launching.launch),
+        "Starts a function in the background.",
+    ),
     _row("is_ready", "Ii", Native(ADDRESSES["is_ready"]), "Tells whether a request is over, and its size."),
     _row("retrieve", "Iii", Native(ADDRESSES["retrieve"]), "Copies a request's output and forgets it."),
     _core(0, "return_slice", "iii", "i", Native(ADDRESSES["return_slice"]), "Hands over the output."),

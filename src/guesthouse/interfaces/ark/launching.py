@@ -1,16 +1,17 @@
 """The host functions that name and launch functions (module-run specification, sections 5 to 7).
 
-Polling and retrieving are native (`requests.pyx`); these four run once per request.
+Polling and retrieving are native, and so are most launches (`requests.pyx`); the rest is here.
 """
 
 from __future__ import annotations
 
-from guesthouse.calls import Call, Result, Terms
+from guesthouse.calls import Call, Terms
 from guesthouse.calls.crossing import Callee
 from guesthouse.errors import CallRefused, NotFound
 from guesthouse.interfaces.ark.codes import Code
 from guesthouse.interfaces.ark.guest import ArkSide
-from guesthouse.interfaces.ark.journal import Function, Journal, Run
+from guesthouse.interfaces.ark.journal import Function
+from guesthouse.interfaces.ark.posting import begin
 from guesthouse.interfaces.ark.requests import Request
 from guesthouse.interfaces.ark.state import RunState, state_of
 
@@ -59,35 +60,39 @@ def create_function(
         return Code.NOT_FOUND
     if not fits:
         return Code.INVALID_ARGUMENTS
-    if len(state.functions) >= state.limits.max_functions:
+    if state.table.named >= state.limits.max_functions:
         return Code.UNAVAILABLE
-    handle = state.table.issue()
-    state.functions[handle] = Function(state, found)
+    handle = state.table.add(Function(state, found))
     call.instance.write(out, handle.to_bytes(_HANDLE, "little"))
     return Code.SUCCESS
 
 
 def remove_function(call: Call, handle: int) -> int:
     """``module_run__remove_function``: forget a handle; requests in flight go on."""
-    return Code.SUCCESS if state_of(call).functions.pop(handle, None) else Code.NOT_FOUND
+    table = state_of(call).table
+    if table.posted:
+        call.scheduler.collect()  # what is on its way refers to it
+    return Code.SUCCESS if table.remove(handle) else Code.NOT_FOUND
 
 
 def launch(call: Call, handle: int, input_ptr: int, input_len: int, out: int) -> int:
-    """``module_run__launch``: start a function in the background; the input is copied now."""
+    """``module_run__launch``: start a function in the background; the input is copied now.
+
+    Most launches never come here: an idle worker is handed them without the GIL (``requests.pyx``).
+    """
     prepared = _prepare(call, handle, input_ptr, input_len, out)
     if isinstance(prepared, int):
         return prepared
     state, function, data = prepared
-    launched = _open(call, state, function)
-    terms = Terms(function.version, state.child_limits, True, launched)
+    request = begin(call, state, function, state.table.open())
+    terms = Terms(function.version, state.child_limits, True, request)
     try:
-        child = call.scheduler.submit(
-            function.name, data, parent=call, payload=launched.run, terms=terms, **function.place
+        request.call = call.scheduler.submit(
+            function.name, data, parent=call, payload=request.run, terms=terms, **function.place
         )
     except CallRefused:
-        return _refused(state, launched)
-    launched.request.call = child
-    return _accepted(call, launched, out)
+        return _refused(state, request)
+    return _accepted(call, request, out)
 
 
 def blocking_launch(call: Call, handle: int, input_ptr: int, input_len: int, out: int) -> int:
@@ -96,27 +101,15 @@ def blocking_launch(call: Call, handle: int, input_ptr: int, input_len: int, out
     if isinstance(prepared, int):
         return prepared
     state, function, data = prepared
-    launched = _open(call, state, function)
-    terms = Terms(function.version, state.child_limits, False, launched)
+    request = begin(call, state, function, state.table.open())
+    terms = Terms(function.version, state.child_limits, False, request)
     try:
         call.scheduler.run(
-            function.name, data, parent=call, payload=launched.run, terms=terms, kept=True, **function.place
+            function.name, data, parent=call, payload=request.run, terms=terms, kept=True, **function.place
         )
     except CallRefused:
-        return _refused(state, launched)
-    return _accepted(call, launched, out)
-
-
-class _Launched:
-    """A request with its record; called with the result of its run, on whatever thread that ended."""
-
-    __slots__ = ("journal", "request", "run")
-
-    def __init__(self, request: Request, run: Run, journal: Journal) -> None:
-        self.request, self.run, self.journal = request, run, journal
-
-    def __call__(self, result: Result) -> None:
-        self.request.complete(self.journal.ended(self.run, result), result.output)
+        return _refused(state, request)
+    return _accepted(call, request, out)
 
 
 def _prepare(
@@ -128,31 +121,23 @@ def _prepare(
     if input_ptr + input_len > size or out + _HANDLE > size:
         return Code.INVALID_ARGUMENTS
     state = state_of(call)
-    function = state.functions.get(handle)
+    table = state.table
+    function = table.function(handle)
     if function is None:
         return Code.NOT_FOUND
-    limits = state.limits
-    if input_len > limits.max_input:
+    if input_len > state.limits.max_input:
         return Code.INVALID_ARGUMENTS
-    if call.depth >= limits.max_depth or not state.table.accepts(size):
+    if not table.accepts(size):
         return Code.UNAVAILABLE
     return state, function, instance.read(input_ptr, input_len)
 
 
-def _open(call: Call, state: RunState, function: Function) -> _Launched:
-    """Register a request, with its record."""
-    request = state.table.open()
-    run = Run(request.handle, call.id, function, call.depth + 1)
-    state.journal.began(run)
-    return _Launched(request, run, state.journal)
-
-
-def _accepted(call: Call, launched: _Launched, out: int) -> int:
-    call.instance.write(out, launched.request.handle.to_bytes(_HANDLE, "little"))
+def _accepted(call: Call, request: Request, out: int) -> int:
+    call.instance.write(out, request.handle.to_bytes(_HANDLE, "little"))
     return Code.SUCCESS
 
 
-def _refused(state: RunState, launched: _Launched) -> int:
-    state.table.withdraw(launched.request)
-    state.journal.withdrawn(launched.run)
+def _refused(state: RunState, request: Request) -> int:
+    state.table.withdraw(request)
+    state.journal.withdrawn(request.run)
     return Code.UNAVAILABLE

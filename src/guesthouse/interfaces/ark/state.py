@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from guesthouse.interfaces.ark.journal import Function, Journal, Run
+from guesthouse.interfaces.ark.journal import Journal, Run
 from guesthouse.interfaces.ark.limits import LaunchLimits
 from guesthouse.interfaces.ark.requests import Requests
 from guesthouse.limits import Limits
@@ -23,16 +23,15 @@ class RunState:
         limits: bounds of what it may launch.
         child_limits: the same, as what each child may use.
         journal: where runs are recorded.
-        requests: its unretrieved requests, in native code, as guests poll them; ``None`` for a module that
-            launches nothing.
-        functions: its function handles.
+        requests: its functions and unretrieved requests, in native code, as guests poll them; ``None`` for
+            a module that launches nothing.
         run: the record of this run, when it was launched; ``None`` for a call from elsewhere.
         panic: text that the guest left through ``core__register_panic``.
         properties: debug context, oldest first.
     """
 
     __slots__ = (
-        "child_limits", "functions", "guest", "journal", "limits", "panic", "properties", "requests", "run",
+        "child_limits", "guest", "journal", "limits", "panic", "properties", "requests", "run",
     )  # fmt: skip
 
     def __init__(
@@ -46,13 +45,12 @@ class RunState:
     ) -> None:
         self.guest, self.limits, self.child_limits = guest, limits, child_limits
         self.journal, self.requests, self.run = journal, requests, run
-        self.functions: dict[int, Function] = {}
         self.panic: str | None = None
         self.properties: list[tuple[str, str]] = []
 
     @property
     def table(self) -> Requests:
-        """The requests of a module that launches."""
+        """The handles of a module that launches."""
         assert self.requests is not None
         return self.requests
 
