@@ -8,8 +8,8 @@ import time
 import pytest
 from tests.cross.conftest import ENTRY, EVERYTHING, LIMITS, load
 
-import guesthouse
 from guesthouse import errors
+from guesthouse.testing import guests
 
 CALLERS = ("faasm", "ark", "pulp", "grafos", "wasix")
 
@@ -108,9 +108,7 @@ def test_a_faasm_function_without_its_state_is_refused_below_such_a_caller(empty
     """Faasm has no code for a missing grant: the function cannot be linked, and the call fails."""
     wat = """(module (import "env" "__faasm_read_state" (func (param i32 i32 i32) (result i32)))
       (memory (export "memory") 1) (func (export "_start")))"""
-    guest = empty.load(
-        guesthouse.testing.guests.wat(wat), name="stateful", grant=["faasm.state"], limits=LIMITS
-    )
+    guest = empty.load(guests.wat(wat), name="stateful", grant=["faasm.state"], limits=LIMITS)
     assert guest.call() == b""
     load(empty, caller)
     answer = empty.call(caller, b"call|stateful|_start|", entry=ENTRY[caller])
@@ -126,6 +124,30 @@ def test_a_cell_that_is_called_back_while_it_waits_refuses_at_once(host, between
     code = {"faasm": b"0|1|", "ark": b"0|4|", "grafos": b"0|100|"}[between]
     assert result.unwrap().startswith(code)
     assert time.monotonic() - start < 2
+    assert host.call("pulp", b"still there", entry="answer") == b"pulp:still there"
+
+
+#: Calls a cell, computes for a while, and only then waits for it; its code is what it saw.
+LATE = """(module
+  (import "env" "__faasm_chain_name" (func $chain (param i32 i32 i32) (result i32)))
+  (import "env" "__faasm_await_call" (func $await (param i32) (result i32)))
+  (memory (export "memory") 1) (data (i32.const 16) "pulp/answer\\00back")
+  (func (export "main") (result i32) (local $call i32) (local $n i32)
+    (local.set $call (call $chain (i32.const 16) (i32.const 28) (i32.const 4)))
+    (loop $more (br_if $more (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1)))
+      (i32.const 100000000))))
+    (i32.add (i32.const 40) (call $await (local.get $call)))))"""
+
+
+def test_a_cell_is_called_back_before_anybody_waits_for_that(host):
+    """A worker has begun with the call by then: the circle closes while it waits for the cell."""
+    host.load(guests.wat(LATE), name="late", grant=EVERYTHING, limits=LIMITS)
+    start = time.monotonic()
+    call = host.scheduler.submit("pulp", b"call|late|main|", entry="answer")
+    assert host.scheduler.wait(call, 20).unwrap().startswith(b"4|")
+    (late,) = host.scheduler.graph(call).children
+    assert late.result.code == 41
+    assert time.monotonic() - start < 5
     assert host.call("pulp", b"still there", entry="answer") == b"pulp:still there"
 
 

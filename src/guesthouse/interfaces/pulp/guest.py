@@ -78,6 +78,11 @@ class PulpSide(GuestSide):
             CallError: the call ended without a result.
         """
         self._refuse_cycle(call)
+
+        def check() -> None:
+            call.check()
+            self._refuse_cycle(call)  # it may have been started before its caller began to wait for it
+
         cell = self.cell()
         chain = current_chain()
         outer, chain.call = chain.call, call
@@ -85,8 +90,8 @@ class PulpSide(GuestSide):
         try:
             if call.entry is None:
                 envelope = Envelope(wall_time=time.time_ns(), payload=call.input)
-                return Outcome(cell.step(envelope, timeout=timeout, check=call.check), b"")
-            return Outcome(0, cell.call(call.entry, call.input, timeout=timeout, check=call.check) or b"")
+                return Outcome(cell.step(envelope, timeout=timeout, check=check), b"")
+            return Outcome(0, cell.call(call.entry, call.input, timeout=timeout, check=check) or b"")
         except CellFailed as error:
             return Outcome(error.code, error.detail.encode())
         finally:
