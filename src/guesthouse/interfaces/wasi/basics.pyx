@@ -6,6 +6,7 @@ from libc.string cimport memcpy, strlen
 
 from guesthouse.engine.core cimport OK, TRAPPED, Record, interrupted, leave, span, val_t
 from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.entropy cimport SMALL_DRAW, draw_small
 from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.memory cimport answer, put32, put64
 from guesthouse.interfaces.wasi.posix cimport *
@@ -73,8 +74,12 @@ cdef int random_get(Record* record, val_t* args, void* env) noexcept nogil:
     cdef uint64_t length = args[1].u32
     cdef uint8_t* at = span(record, args[0].u32, length)
     cdef ssize_t count
+    cdef int error
     if at == NULL:
         return answer(args, EFAULT_W)
+    if length <= SMALL_DRAW:
+        error = draw_small(at, length)
+        return answer(args, translate(error) if error else SUCCESS)
     while length:
         count = getrandom(at, length if length < RANDOM_PIECE else RANDOM_PIECE, 0)
         if count < 0:

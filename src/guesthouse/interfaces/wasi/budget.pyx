@@ -8,6 +8,7 @@ there before can be deleted, but never bring more than the process was given.
 from libc.stdint cimport uint32_t
 
 from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.positions cimport tell
 from guesthouse.interfaces.wasi.posix cimport *
 from guesthouse.interfaces.wasi.table cimport *
 
@@ -80,7 +81,7 @@ cdef int within_budget(Wasi* wasi, Desc* desc, iovec* parts, int* n, int64_t off
     if desc.flags & FLAG_APPEND:
         at = desc.size
     else:
-        at = lseek(desc.fd, 0, SEEK_CUR) if offset < 0 else offset
+        at = tell(desc) if offset < 0 else offset
     room = desc.size + (wasi.disk if wasi.disk > 0 else 0) - at
     if room <= 0:
         return EDQUOT_W

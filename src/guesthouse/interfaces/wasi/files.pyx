@@ -9,6 +9,7 @@ from guesthouse.interfaces.wasi.budget cimport afford, charge, shrank
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.memory cimport answer, put64
+from guesthouse.interfaces.wasi.positions cimport move
 from guesthouse.interfaces.wasi.posix cimport *
 from guesthouse.interfaces.wasi.table cimport *
 
@@ -115,7 +116,7 @@ cdef int _seek(Record* record, val_t* args, int whence, uint32_t result) noexcep
     elif span(record, result, 8) == NULL:
         error = EFAULT_W
     else:
-        position = lseek(desc.fd, offset, whence)
+        position = move(record, desc, offset, whence)
         error = translate(host_errno()) if position < 0 else put64(record, result, <uint64_t>position)
     release(desc)
     return error

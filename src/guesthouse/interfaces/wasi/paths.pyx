@@ -95,6 +95,7 @@ cdef int _adopt(Record* record, Desc* base, int fd, int cut, uint32_t fdflags, u
     desc.flags = <uint16_t>fdflags
     desc.readonly = base.readonly
     desc.size = found.st_size
+    desc.alone = kind == KIND_FILE
     return insert(task_of(record).wasi, desc, 0, number)
 
 

@@ -11,6 +11,7 @@ from libc.string cimport memset
 
 from guesthouse.engine.core cimport Instance
 from guesthouse.interfaces.wasi.codes cimport *
+from guesthouse.interfaces.wasi.positions cimport settle
 from guesthouse.interfaces.wasi.posix cimport c_close
 from guesthouse.interfaces.wasi.table cimport *
 
@@ -244,6 +245,7 @@ cdef class Process:
             elif desc.kind == KIND_CALLABLE:
                 (<object>desc.object)(text)
             elif desc.kind == KIND_STREAM or desc.kind == KIND_FILE:
+                settle(desc)
                 os.write(desc.fd, text)
         finally:
             release(desc)

@@ -10,6 +10,7 @@ from guesthouse.interfaces.wasi.budget cimport charge, within_budget
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.memory cimport MOST_PARTS, answer, gather, put32
+from guesthouse.interfaces.wasi.positions cimport settle, tell
 from guesthouse.interfaces.wasi.posix cimport *
 from guesthouse.interfaces.wasi.table cimport *
 
@@ -132,6 +133,26 @@ cdef int _call_python(Record* record, Desc* desc, iovec* parts, int n, uint64_t*
     return SUCCESS
 
 
+cdef ssize_t _move_at(int fd, iovec* parts, int n, int64_t offset, int writing) noexcept nogil:
+    if n > 1:
+        return (pwritev if writing else preadv)(fd, parts, n, offset)
+    if writing:     # one vector is the rule, and quicker as a plain call
+        return c_pwrite(fd, parts[0].iov_base, parts[0].iov_len, offset)
+    return c_pread(fd, parts[0].iov_base, parts[0].iov_len, offset)
+
+
+cdef int _move_on(Desc* desc, iovec* parts, int n, int writing, uint64_t* done) noexcept nogil:
+    # At the position that is kept here; a short count is legal.
+    cdef ssize_t count = _move_at(desc.fd, parts, n, <int64_t>desc.position, writing)
+    while count < 0 and host_errno() == EINTR:
+        count = _move_at(desc.fd, parts, n, <int64_t>desc.position, writing)
+    if count < 0:
+        return translate(host_errno())
+    desc.position += <uint64_t>count
+    done[0] = <uint64_t>count
+    return SUCCESS
+
+
 cdef int read_parts(Record* record, Desc* desc, iovec* parts, int n, uint64_t* done) noexcept nogil:
     cdef int kind = desc.kind
     cdef uint32_t cut = 0
@@ -144,6 +165,8 @@ cdef int read_parts(Record* record, Desc* desc, iovec* parts, int n, uint64_t* d
         return SUCCESS
     if kind == KIND_BYTES:
         return _read_bytes(desc, parts, n, done)
+    if desc.kept:
+        return _move_on(desc, parts, n, 0, done)
     if kind == KIND_FILE or kind == KIND_STREAM or kind == KIND_SOCKET:
         return _read_host(record, desc, parts, n, done)
     return EBADF_W
@@ -173,6 +196,10 @@ cdef int write_parts(Record* record, Desc* desc, iovec* parts, int n, uint64_t* 
         for index in range(n):
             done[0] += parts[index].iov_len
         return SUCCESS
+    if desc.flags & FLAG_APPEND:
+        settle(desc)        # the kernel knows where the end is
+    if desc.kept:
+        return _move_on(desc, parts, n, 1, done)
     return _write_host(record, desc, parts, n, done)
 
 
@@ -193,7 +220,7 @@ cdef int _transfer(Record* record, val_t* args, int writing) noexcept nogil:
     if error == SUCCESS:
         error = (write_parts if writing else read_parts)(record, desc, parts, n, &done)
     if writing and done and desc.kind == KIND_FILE and task_of(record).wasi.disk_limit >= 0:
-        charge(task_of(record).wasi, desc, lseek(desc.fd, 0, SEEK_CUR))
+        charge(task_of(record).wasi, desc, tell(desc))
     release(desc)
     if error == SUCCESS:
         error = put32(record, result, <uint32_t>done)
@@ -202,14 +229,6 @@ cdef int _transfer(Record* record, val_t* args, int writing) noexcept nogil:
         else:
             record.bytes_out += done
     return error
-
-
-cdef ssize_t _move_at(int fd, iovec* parts, int n, int64_t offset, int writing) noexcept nogil:
-    if n > 1:
-        return (pwritev if writing else preadv)(fd, parts, n, offset)
-    if writing:     # one vector is the rule, and quicker as a plain call
-        return c_pwrite(fd, parts[0].iov_base, parts[0].iov_len, offset)
-    return c_pread(fd, parts[0].iov_base, parts[0].iov_len, offset)
 
 
 cdef int _transfer_at(Record* record, val_t* args, int writing) noexcept nogil:

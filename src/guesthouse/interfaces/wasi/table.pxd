@@ -65,13 +65,15 @@ ctypedef struct Desc:
     uint8_t embedded        # part of a `Wasi`: not freed
     uint8_t readonly        # nothing beneath may be changed
     uint8_t extra_flags     # fdflagsext of the guest
+    uint8_t alone           # its open file is this program's alone (see `positions`)
+    uint8_t kept            # `position` holds, and not the kernel's
     uint16_t flags          # fdflags of the guest
     int fd
     uint64_t rights
     uint64_t inheriting
     const uint8_t* data     # KIND_BYTES
     uint64_t length
-    uint64_t position
+    uint64_t position       # of KIND_BYTES, and of a file where `kept`
     Buffer* buffer          # KIND_CAPTURE
     PyObject* object        # owned: the callable, the owner of `data`, the object behind `ops`
     const Ops* ops
