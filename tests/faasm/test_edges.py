@@ -6,8 +6,9 @@ import pytest
 from tests.faasm.conftest import IMPORTS, module
 
 from guesthouse import Limits
-from guesthouse.engine import wat_to_wasm
+from guesthouse.engine import Native, wat_to_wasm
 from guesthouse.errors import CallRefused, ManifestError, OutputLimit, Trap
+from guesthouse.interfaces.faasm import interface
 
 ECHO = module(
     "input output",
@@ -183,6 +184,49 @@ def test_waiting_for_output_that_cannot_be_is_1_with_nothing(load):
       (i32.store (i32.const 0) (call $await_output (i32.const 99) (i32.const 4) (i32.const 8)))
       (call $output (i32.const 0) (i32.const 12)))"""))  # fmt: skip
     assert guest.call() == bytes([1, 0, 0, 0]) + bytes(8)
+
+
+@pytest.mark.parametrize("length", [0, 65536, 65537, 100_000])
+def test_inputs_and_outputs_of_any_size_arrive_whole(load, length):
+    load("echo", module("input output", """(func (export "_start")
+      (call $output (i32.const 64) (call $input (i32.const 64) (i32.const 130000))))"""))  # fmt: skip
+    guest = load("f", module("input output chain await_output", f"""
+      (func (export "malloc") (param i32) (result i32) (i32.mul (i32.const 65536) (memory.grow (i32.const 2))))
+      (data (i32.const 16) "echo\\00") (func (export "_start")
+      (drop (call $input (i32.const 64) (i32.const 130000)))
+      (if (call $await_output (call $chain (i32.const 16) (i32.const 64) (i32.const {length}))
+        (i32.const 4) (i32.const 8)) (then unreachable))
+      (call $output (i32.load (i32.const 4)) (i32.load (i32.const 8))))"""))  # fmt: skip
+    data = bytes(range(251)) * 400
+    assert guest.call(data[:length]) == data[:length]
+
+
+@pytest.mark.parametrize(
+    ("malloc", "message"),
+    [
+        ("", "link with --export=malloc"),
+        ('(func (export "malloc") (param i64) (result i32) (i32.const 4096))', "link with --export=malloc"),
+        (
+            '(func (export "malloc") (param i32) (result i32) (i32.const 131070))',
+            "malloc returned a block outside",
+        ),
+        ('(func (export "malloc") (param i32) (result i32) unreachable)', "unreachable"),
+    ],
+    ids=["none", "another", "outside", "traps"],
+)
+def test_a_malloc_that_does_not_do_ends_the_call(load, malloc, message):
+    load("echo", ECHO)
+    guest = load("f", module("chain await_output", malloc + """
+      (data (i32.const 16) "echo\\00") (func (export "_start") (drop (call $await_output
+        (call $chain (i32.const 16) (i32.const 0) (i32.const 8)) (i32.const 4) (i32.const 8))))"""))  # fmt: skip
+    with pytest.raises(Trap, match=message):
+        guest.call()
+
+
+def test_chaining_needs_no_python_before_the_scheduler():
+    rows = [row for row in interface.functions if row.capability == "faasm.chain"]
+    assert len(rows) == 6
+    assert all(isinstance(row.implementation, Native) for row in rows)
 
 
 def test_the_old_form_fills_a_buffer_where_it_is_configured(load):

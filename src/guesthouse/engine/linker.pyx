@@ -3,21 +3,18 @@
 
 from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport strlen
 
 from guesthouse.engine.abi cimport api, bytes_t
 from guesthouse.engine.core cimport (
-    ASK_PYTHON, ENDING_EXCEPTION, ENDING_EXIT, EXTERN_SHARED, Instance, OK, Record, TRAPPED, extern_t, native_t,
-    trap, val_t,
+    ASK_PYTHON, EXTERN_SHARED, Instance, OK, Record, extern_t, native_t, trap, val_t,
 )
 from guesthouse.engine.record cimport gh_instance
-from guesthouse.engine.traps cimport take_message
+from guesthouse.engine.traps cimport park, take_message
 from guesthouse.engine.values cimport unpack_one
 from guesthouse.engine.functions import Constant, Native, Trapping, signature
-from guesthouse.engine.exits import Exit
 from guesthouse.errors import LoadError, MemoryLimit, WrongImportType
 
 cdef extern from "Python.h":
@@ -113,15 +110,8 @@ cdef int call_python(Record* record, Bound* bound, val_t* args) noexcept:
                 stack[i + 1] = <PyObject*>numbers[i]
             result = PyObject_Vectorcall(bound.callable, stack, bound.n_params + 1, NULL)
         return put(args, bound, result)
-    except Exit as leaving:
-        record.exit_code = <int32_t><uint32_t>(leaving.code & 0xFFFFFFFF)
-        record.ending = ENDING_EXIT
     except BaseException as error:
-        Py_XDECREF(record.pending)
-        record.pending = <PyObject*>error
-        Py_INCREF(error)
-        record.ending = ENDING_EXCEPTION
-    return TRAPPED
+        return park(record, error)
 
 
 cdef int put(val_t* cells, Bound* bound, object value) except -1:

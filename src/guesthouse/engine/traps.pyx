@@ -1,7 +1,14 @@
 # cython: language_level=3
-"""What the engine says about a guest that ended early."""
+"""What the engine says about a guest that ended early, and what host functions have it end with."""
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from libc.stdint cimport int32_t, uint32_t
 
 from guesthouse.engine.abi cimport api, bytes_t, frames_t
+from guesthouse.engine.record cimport ENDING_EXCEPTION, Record, end, leave
+
+from guesthouse.engine.exits import Exit
 
 #: Reasons of the engine's trap codes, in its own numbering.
 TRAP_REASONS = (
@@ -40,3 +47,12 @@ cdef list take_backtrace(void* error, void* trap_):
         result.append(f"{name or f'function {api.frame_index(frames.data[i])}'} (+{offset:#x})")
     api.frames_delete(&frames)
     return result
+
+
+cdef int park(Record* record, object error) noexcept:
+    if isinstance(error, Exit):
+        return leave(record, <int32_t><uint32_t>(error.code & 0xFFFFFFFF))
+    Py_XDECREF(record.pending)
+    Py_INCREF(error)
+    record.pending = <PyObject*>error
+    return end(record, ENDING_EXCEPTION)

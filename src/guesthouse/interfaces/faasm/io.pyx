@@ -53,23 +53,31 @@ FUNCTIONS = {
 }
 
 
+cdef uint8_t* text(Record* record, uint32_t pointer, uint64_t* length) noexcept nogil:
+    cdef uint64_t room = memory_size(record)
+    cdef uint8_t* begin
+    cdef uint8_t* end
+    length[0] = 0
+    if pointer >= room:
+        return NULL
+    length[0] = room = min(room - pointer, <uint64_t>MOST_TEXT)
+    begin = span(record, pointer, room)
+    end = <uint8_t*>memchr(begin, 0, room) if begin != NULL else NULL
+    if end == NULL:
+        return NULL
+    length[0] = end - begin
+    return begin
+
+
 def text_at(Instance instance not None, pointer):
     """Return the bytes of the NUL-terminated string at a guest address, without the NUL.
 
     Raises:
         OutOfBounds: the string does not end inside of the guest's memory, or not within 1 MiB.
     """
+    cdef uint64_t length = 0
     cdef Record* record = instance.alive()
-    cdef uint64_t room = memory_size(record)
-    cdef uint64_t start
-    cdef uint8_t* begin
-    cdef uint8_t* end
-    if not 0 <= pointer < room:
-        raise OutOfBounds(pointer, 1, room)
-    start = pointer
-    room = min(room - start, <uint64_t>MOST_TEXT)
-    begin = span(record, <uint32_t>start, room)
-    end = <uint8_t*>memchr(begin, 0, room) if begin != NULL else NULL
-    if end == NULL:
-        raise OutOfBounds(pointer, room + 1, record.size)
-    return PyBytes_FromStringAndSize(<char*>begin, end - begin)
+    cdef uint8_t* begin = text(record, pointer, &length) if 0 <= pointer <= 0xFFFFFFFF else NULL
+    if begin == NULL:
+        raise OutOfBounds(pointer, length + 1, record.size)
+    return PyBytes_FromStringAndSize(<char*>begin, length)

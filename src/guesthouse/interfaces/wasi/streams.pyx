@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uintptr_t
 from libc.string cimport memcpy
 
 from guesthouse.engine.core cimport ENDING_CANCELLED, ENDING_OUTPUT, end, interrupted, monotonic, slice, span, val_t
+from guesthouse.engine.traps cimport park
 from guesthouse.interfaces.wasi.budget cimport charge, within_budget
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.errnos cimport translate

@@ -150,7 +150,4 @@ cdef int renumber(Wasi* wasi, uint32_t source, uint32_t target) noexcept nogil
 # Runs one idle slice: OK or TRAPPED. Yields the processor when there is no Python hook.
 cdef int idle(Record* record) noexcept nogil
 
-# Parks the Python exception that is being handled and ends the call. Needs the GIL.
-cdef int park(Record* record, object error) noexcept
-
 cdef int append(Wasi* wasi, Buffer* buffer, const uint8_t* data, uint64_t length) noexcept nogil

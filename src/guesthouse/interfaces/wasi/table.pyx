@@ -1,11 +1,12 @@
 # cython: language_level=3
 """The descriptor table (see ``table.pxd``)."""
 
-from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_XDECREF
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
-from guesthouse.engine.core cimport ENDING_EXCEPTION, OK, TRAPPED, claim_slot, end
+from guesthouse.engine.core cimport OK, TRAPPED, claim_slot
+from guesthouse.engine.traps cimport park
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.posix cimport (
     atomic_add, c_close, c_yield, pthread_mutex_lock, pthread_mutex_unlock,
@@ -211,13 +212,6 @@ cdef int append(Wasi* wasi, Buffer* buffer, const uint8_t* data, uint64_t length
 
 
 # --- Python from native code -------------------------------------------------------------------------
-
-cdef int park(Record* record, object error) noexcept:
-    if record.pending == NULL:
-        Py_INCREF(error)
-        record.pending = <PyObject*>error
-    return end(record, ENDING_EXCEPTION)
-
 
 cdef int _call_hook(Record* record, Task* task) noexcept with gil:
     try:

@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr
 from libc.string cimport memcpy
 
 from guesthouse.engine.core cimport OK, TRAPPED, Record, interrupted, span, val_t
+from guesthouse.engine.traps cimport park
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.files cimport filetype_of

@@ -1,0 +1,3 @@
+# Types of the compiled module; its documentation is in chaining_native.pyx.
+
+FUNCTIONS: dict[str, int]
