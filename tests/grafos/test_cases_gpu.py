@@ -387,6 +387,20 @@ IMAGES = [
     (HEAD.encode() + b".visible .entry k() { bra NOWHERE; }", 2),
     (HEAD.encode() + b".visible .entry k( {", 2),
     (HEAD.encode() + b".visible .entry k() { .reg .b32 %r<999999999>; ret; }", 3),
+    *(
+        (HEAD.encode() + b".visible .entry k(%b) { .reg .b32 %%r<3>; .reg .f32 %%f<3>; %b ret; }" % pair, 2)
+        for pair in (
+            (b"", b"add.u32 %r1, %r2, 086;"),
+            (b"", b"add.u32 %r1, %r2, 0x1ffffffffffffffff;"),
+            (b"", b"add.u32 %r1, %r2, " + b"9" * 5000 + b";"),
+            (b"", b"ld.global.u32 %r1, [%r2+99999999999999999999];"),
+            (b"", b"ld.global.u32 %r1, [%r2*4];"),
+            (b"", b"not.f32 %f1, %f2;"),
+            (b"", b"shr.f32 %f1, %f2, 1;"),
+            (b".param .b8 x[99999999]", b""),
+            (b".param .align 08 .b8 x[8]", b""),
+        )
+    ),
     (HEAD.encode() + b"\xff\xfe", 2),
     (HEAD.encode() + b".func f() { ret; }", 3),
 ]

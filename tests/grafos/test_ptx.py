@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import re
 import struct
 from fractions import Fraction
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.grafos.kernels import HEAD
+from tests.grafos.kernels import HEAD, VECTOR_ADD
 
 from guesthouse.resources.gpu.contract import Launch
 from guesthouse.resources.gpu.cpu import CpuDevice
@@ -279,3 +281,46 @@ def test_special_modifiers():
       not.b32 %r6, 0; st.global.u32 [%d0+28], %r6;"""
     out = run(body, struct.pack("<f", 1e-40) + bytes(28))
     assert struct.unpack("<3fIiII", out[4:]) == (0.0, 1.0, 2.5, 0, -4, 9, 2**32 - 1)
+
+
+def test_source_that_was_tampered_with_is_malformed_or_beyond_the_subset_or_fine():
+    """Nothing but a typed refusal comes out of any text: words taken out, doubled, exchanged, put in."""
+    rng = random.Random(2)
+    words = re.findall(r"\w+|\s+|[^\w\s]", VECTOR_ADD.decode())
+    strange = [
+        "08",
+        "0x",
+        "-",
+        "1e400",
+        "0f7f800000",
+        "0d",
+        ".v2",
+        ".align",
+        "'",
+        "\0",
+        "\u00e9",
+        "9" * 99,
+        "L:",
+        "|",
+    ]
+    seen = set()
+    for _ in range(2500):
+        text = list(words)
+        for _ in range(rng.randrange(1, 4)):
+            at = rng.randrange(len(text))
+            text[at : at + rng.randrange(2)] = rng.choice([[], [rng.choice(strange)], [rng.choice(words)]])
+        try:
+            CpuDevice(1 << 12).load("".join(text).encode())
+            seen.add(0)
+        except SessionError as error:
+            seen.add(error.failure)
+    assert seen == {0, 2, 3}
+
+
+def test_numbers_are_read_as_ptx_writes_them():
+    data = bytes(20)
+    body = "".join(
+        f"mov.u32 %r1, {number}; st.global.u32 [%d0+{4 * place}], %r1;"
+        for place, number in enumerate(["017", "0x1F", "0b101", "10U", "-1"])
+    )
+    assert struct.unpack("<5I", run(body, data)) == (15, 31, 5, 10, 2**32 - 1)

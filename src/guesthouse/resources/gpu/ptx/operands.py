@@ -10,7 +10,7 @@ import numpy as np
 from guesthouse.resources.gpu.ptx import arithmetic as math
 from guesthouse.resources.gpu.ptx.arithmetic import TYPES, Array
 from guesthouse.resources.gpu.ptx.machine import Action, Batch
-from guesthouse.resources.gpu.ptx.text import Kernel, Statement, Token, malformed, unsupported
+from guesthouse.resources.gpu.ptx.text import Kernel, Statement, Token, integer, malformed, unsupported
 
 Source = Callable[[Batch, Any], Array]
 Target = Callable[[Batch, Any, Array], None]
@@ -18,6 +18,9 @@ Target = Callable[[Batch, Any, Array], None]
 _SPECIALS: Final = {f"%{name}.{axis}" for name in ("tid", "ntid", "ctaid", "nctaid") for axis in "xyz"}
 #: Instructions that work on predicates as well.
 _OF_PREDICATES: Final = {"and", "or", "xor", "not", "mov", "setp"}
+
+#: Instructions that take no floats.
+_OF_BITS: Final = {"rem", "and", "or", "xor", "not", "shl", "shr", "cvta"}
 
 
 class Operands:
@@ -49,7 +52,7 @@ class Operands:
     def _address(self, place: list[Token]) -> Source:
         """Address of ``[register+number]``, ``[variable+number]`` or ``[number]``."""
         inner, extra = self._bracket(place)
-        offset = np.array([extra], np.int64).view(np.uint64)
+        offset = np.array([extra & ((1 << 64) - 1)], np.uint64)
         if inner.text in self._types:
             base = self._source([inner], self._types[inner.text])
         else:
@@ -70,11 +73,11 @@ class Operands:
             raise malformed(place[0].line, f"no address: {' '.join(texts)}")
         if len(place) == 3:
             return place[1], 0
-        number = "".join(texts[2:-1]).replace("+-", "-").replace("U", "")
-        try:
-            return place[1], int(number, 0)
-        except ValueError:
-            raise malformed(place[0].line, f"no address: {' '.join(texts)}") from None
+        *signs, number = place[2:-1]
+        sign = {"+": 1, "-": -1, "+-": -1}.get("".join(token.text for token in signs))
+        if sign is None:
+            raise malformed(place[0].line, f"no address: {' '.join(texts)}")
+        return place[1], sign * integer(number)
 
     def _operands(self, statement: Statement, count: int) -> list[list[Token]]:
         if len(statement.operands) != count or not all(statement.operands):
@@ -91,6 +94,8 @@ class Operands:
         *words, kind = modifiers
         if kind == "pred" and statement.opcode[0] not in _OF_PREDICATES:
             raise malformed(statement.line, f"{statement.opcode[0]} of predicates")
+        if math.is_float(TYPES[kind]) and statement.opcode[0] in _OF_BITS:
+            raise malformed(statement.line, f"{statement.opcode[0]} of {kind}")
         if unknown := set(words) - allowed:
             raise unsupported(statement.line, f"{statement.opcode[0]} with .{min(unknown)}")
         return kind, set(words)
@@ -215,10 +220,10 @@ def _constant(operand: list[Token], dtype: np.dtype[Any]) -> Array:
             raise malformed(token.line, f"{text} does not fit")
         return -value if negative else value
     if math.is_float(dtype):
-        number = float(text) if token.kind == "float" else float(int(text.rstrip("U"), 0))
+        number = float(text) if token.kind == "float" else float(integer(token))
         return np.array([-number if negative else number], dtype)
     if token.kind == "float":
         raise malformed(token.line, f"{text} where an integer is needed")
-    whole = int(text.rstrip("U"), 0) * (-1 if negative else 1)
+    whole = integer(token) * (-1 if negative else 1)
     mask = (1 << dtype.itemsize * 8) - 1
     return np.array([whole & mask], np.dtype(f"u{dtype.itemsize}")).view(dtype)

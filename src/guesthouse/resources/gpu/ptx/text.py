@@ -11,7 +11,7 @@ from guesthouse.resources.gpu.failures import BAD_IMAGE, NOT_RUNNABLE, SessionEr
 _TOKEN = re.compile(
     r"""(?P<skip>\s+|//[^\n]*|/\*.*?\*/)
       | (?P<float>0[fF][0-9a-fA-F]{8}|0[dD][0-9a-fA-F]{16}|\d+\.\d*(?:[eE][+-]?\d+)?)
-      | (?P<int>(?:0[xX][0-9a-fA-F]+|\d+)U?)
+      | (?P<int>(?:0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)U?)
       | (?P<name>[.%$_a-zA-Z][\w$]*(?:(?:\.|::)\w+)*)
       | (?P<string>"[^"\n]*")
       | (?P<mark>[{}()\[\],;:<>+\-@!=|])""",
@@ -26,6 +26,10 @@ TYPE_BYTES: Final = {
 }
 #: Registers that a kernel may declare.
 MOST_REGISTERS: Final = 4096
+#: Bytes that a kernel's parameters may have together.
+MOST_PARAMETER_BYTES: Final = 32_764
+#: Letters of a number of 64 bits.
+_LONGEST_NUMBER: Final = 66
 _REGISTER_TYPES: Final = {*TYPE_BYTES, ".pred"} - {".b8", ".u8", ".s8"}
 
 
@@ -103,6 +107,23 @@ def tokens(source: str) -> list[Token]:
         line += match[0].count("\n")
         at = match.end()
     return found
+
+
+def integer(token: Token) -> int:
+    """Return the number that a literal stands for: decimal, or behind ``0x``, ``0b`` or ``0``.
+
+    Raises:
+        SessionError: it is none, or does not fit into 64 bits (2).
+    """
+    text = token.text.removesuffix("U").lower()
+    base = 16 if text[:2] == "0x" else 2 if text[:2] == "0b" else 8 if text[0] == "0" else 10
+    try:
+        number = int(text, base) if token.kind == "int" and len(text) <= _LONGEST_NUMBER else None
+    except ValueError:
+        number = None
+    if number is None or number >= 1 << 64:
+        raise malformed(token.line, f"expected a number, found {token.text[:_LONGEST_NUMBER]!r}")
+    return number
 
 
 class Reader:
@@ -191,6 +212,8 @@ class Reader:
             offset = -(-end // align) * align
             kernel.params[token.text] = (offset, size)
             end = offset + size
+            if end > MOST_PARAMETER_BYTES:
+                raise malformed(token.line, f"more than {MOST_PARAMETER_BYTES} bytes of parameters")
             self._take(",")
 
     def _body(self, kernel: Kernel) -> None:
@@ -332,7 +355,4 @@ class Reader:
         return token
 
     def _int(self) -> int:
-        token = self._next()
-        if token.kind != "int":
-            raise malformed(token.line, f"expected a number, found {token.text!r}")
-        return int(token.text.rstrip("U"), 0)
+        return integer(self._next())

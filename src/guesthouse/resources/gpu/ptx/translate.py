@@ -104,11 +104,9 @@ class _Translator(Operands):
 
     def _plain(self, statement: Statement, modifiers: list[str]) -> Action:
         kind, flags = self._kind(statement, modifiers, {"rn", "ftz", "sat", "approx", "full"})
-        name = statement.opcode[0]
-        if math.is_float(TYPES[kind]) and name in {"rem", "and", "or", "xor"}:
-            raise malformed(statement.line, f"{name} of {kind}")
         target, *operands = self._operands(statement, 3)
-        return self._assign(target, kind, flags, BINARY[name], *self._sources(operands, kind, flags))
+        compute = BINARY[statement.opcode[0]]
+        return self._assign(target, kind, flags, compute, *self._sources(operands, kind, flags))
 
     _add = _sub = _div = _rem = _and = _or = _xor = _plain
 
