@@ -47,6 +47,21 @@ def loop_device(tmp_path: Path) -> Iterator[str]:
     subprocess.run(["losetup", "--detach", device], timeout=30, check=True)
 
 
+@pytest.fixture
+def bare_files(tmp_path: Path) -> Iterator[Path]:
+    """A file system that can neither punch holes nor transfer directly; only root can mount one."""
+    folder = tmp_path / "ramfs"
+    folder.mkdir()
+    try:
+        subprocess.run(
+            ["mount", "-t", "ramfs", "none", str(folder)], check=True, timeout=30, capture_output=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"no file system can be mounted here: {error}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True, timeout=30)
+
+
 def refusal(call: Any, *args: Any) -> int:
     with pytest.raises(LeaseError) as caught:
         call(*args)
@@ -92,6 +107,20 @@ def test_freed_blocks_give_their_space_back(tmp_path: Path, clock: VirtualClock)
     assert (tmp_path / "pool").stat().st_blocks >= 8192
     blocks.leases.free("t", lease.id)
     assert (tmp_path / "pool").stat().st_blocks < 1024
+    blocks.close()
+
+
+def test_where_no_holes_can_be_punched_zeros_are_written(bare_files: Path, clock: VirtualClock) -> None:
+    blocks = Blocks(clock, bare_files / "pool", blocks=8192, pool=1 << 14, direct=True)
+    assert not blocks.pool.is_direct
+    lease = blocks.leases.grant("t", 5000, 60)
+    for lba in range(5000):
+        blocks.write("t", lease.id, lba, BLOCK)
+    blocks.leases.free("t", lease.id)
+    data = (bare_files / "pool").read_bytes()
+    assert data.count(0) == len(data)
+    fresh = blocks.leases.grant("t", 8192, 60)
+    assert all(blocks.read("t", fresh.id, lba) == bytes(512) for lba in range(8192))
     blocks.close()
 
 
