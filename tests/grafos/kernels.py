@@ -5,7 +5,7 @@ from __future__ import annotations
 from guesthouse.resources.gpu import images
 from guesthouse.testing import guests
 
-HEAD = ".version 7.0\n.target sm_50\n.address_size 64\n"
+HEAD = ".version 7.0\n.target sm_75\n.address_size 64\n"
 
 VECTOR_ADD = (
     HEAD
@@ -46,6 +46,7 @@ __kernel void vector_add_f32(__global const float *a, __global const float *b, _
     if (i < n) out[i] = a[i] + b[i];
 }
 __kernel void stray(__global uint *a) { a[0] = 7; }
+__kernel void spin(void) { volatile int on = 1; while (on) {} }
 """
 
 BUNDLE = images.bundle(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import struct
 import subprocess
 import sys
@@ -23,7 +25,8 @@ from guesthouse.testing import guests
 
 VRAM = 1 << 20
 ARRAYS = 8192
-REAL = ["cpu", "opencl", "cuda"]
+#: The stand-in is a library in place of NVIDIA's driver (libcuda.c) behind the real bindings.
+REAL = ["cpu", "opencl", "cuda", "cuda-stand-in"]
 
 
 def failed(code: int) -> int:
@@ -31,8 +34,38 @@ def failed(code: int) -> int:
 
 
 def available(backend: str) -> None:
-    if backend != "cpu" and (reason := probe.why_not(backend)):
+    if reason := probe.why_not(backend):
         pytest.skip(f"no {backend} here: {reason}")
+
+
+@pytest.fixture(scope="session")
+def driver_stand_in(tmp_path_factory):
+    """A folder with a libcuda.so.1 that is none."""
+    folder = tmp_path_factory.mktemp("driver")
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    if shutil.which(compiler[0]) is None:
+        compiler = [sys.executable, "-m", "ziglang", "cc"]
+    source = Path(__file__).with_name("libcuda.c")
+    subprocess.run(
+        [*compiler, "-shared", "-fPIC", "-O1", "-o", folder / "libcuda.so.1", source, "-ldl"], check=True
+    )
+    return folder
+
+
+@pytest.fixture
+def backend_of(request, monkeypatch):
+    """Name the backend behind a parameter, and let what it needs be found."""
+
+    def name(parameter):
+        if parameter == "cuda-stand-in":
+            path = str(request.getfixturevalue("driver_stand_in"))
+            monkeypatch.setenv("LD_LIBRARY_PATH", path)
+            probe.forget()
+        return parameter.removesuffix("-stand-in")
+
+    yield name
+    monkeypatch.undo()
+    probe.forget()
 
 
 class Bench:
@@ -83,10 +116,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench_on(faults):
+def bench_on(backend_of):
     made = []
 
-    def open_bench(backend="cpu", **options):
+    def open_bench(parameter="cpu", **options):
+        backend = backend_of(parameter)
         available(backend)
         fabric = Fabric(FabricOptions(gpu=backend, vram="16MiB", **options), clock=VirtualClock())
         host = guesthouse.Host(fabric=fabric)
@@ -151,6 +185,7 @@ def test_case_15_bad_launches_are_told_at_once(bench_on, backend):
         assert bench.launch(module, args=args, grid=grid, block=block) == failed(5)
     assert bench.launch(module, args=args, total=27) == failed(5)
     assert bench.launch(module, args=args[:3]) == failed(5)
+    assert bench.launch(module, args=[args[3], *args[:3]]) == failed(5)
     assert bench.launch(module, args=args) == 0
     assert bench.program.gpu_session_module_unload(bench.lease, module) == 0
     assert bench.launch(module, args=args) == failed(1)
@@ -232,18 +267,17 @@ def test_case_17_leases_tell_their_status(request, programs, backend):
         assert programs(tenant="other").gpu_lease_query(lease) == -8
 
 
-def test_a_fault_is_told_once_and_loses_the_session_and_nothing_else(bench_on):
-    bench = bench_on("cpu")
+@pytest.mark.parametrize("backend", [backend for backend in REAL if backend != "opencl"])
+def test_a_fault_is_told_once_and_loses_the_session_and_nothing_else(bench_on, backend):
+    bench = bench_on(backend)
     program = bench.program
     assert program.gpu_lease_alloc(0, VRAM, 60, OUT) == 0
     bystander = program.word()
     assert program.gpu_session_mem_alloc(bystander, 64, OUT) == 0
     bystanders = program.word()
     pointer, module = bench.alloc(64), bench.load()
-    assert (
-        bench.launch(module, b"stray", [struct.pack("<Q", pointer + 64)], grid=(1, 1, 1), block=(1, 1, 1))
-        == 0
-    )
+    wild = [struct.pack("<Q", 4096)]  # where nothing is, in no process
+    assert bench.launch(module, b"stray", wild, grid=(1, 1, 1), block=(1, 1, 1)) == 0
     assert bench.sync() == failed(8)
     assert bench.sync() == failed(10)
     assert bench.launch(module, b"stray", [struct.pack("<Q", pointer)]) == failed(10)
@@ -256,8 +290,9 @@ def test_a_fault_is_told_once_and_loses_the_session_and_nothing_else(bench_on):
     assert program.gpu_lease_free(bench.lease) == 0
 
 
-def test_an_endless_kernel_meets_the_deadline(bench_on):
-    bench = bench_on("cpu", gpu_deadline="2s")
+@pytest.mark.parametrize("backend", REAL)
+def test_an_endless_kernel_meets_the_deadline(bench_on, backend):
+    bench = bench_on(backend, gpu_deadline="2s")
     module = bench.load()
     assert bench.launch(module, b"spin", grid=(1, 1, 1), block=(1, 1, 1)) == 0  # launches do not wait
     assert bench.sync() == failed(9)
@@ -287,8 +322,9 @@ def test_leases_of_a_former_host_answer_as_revoked(bench_on, tmp_path):
     assert second.program.gpu_session_sync(lease) == -6
 
 
-def test_a_killed_session_is_lost_and_leaves_no_process(bench_on):
-    bench = bench_on("cpu")
+@pytest.mark.parametrize("backend", REAL)
+def test_a_killed_session_is_lost_and_leaves_no_process(bench_on, backend):
+    bench = bench_on(backend)
     bench.alloc(64)
     (session,) = bench.fabric.gpu.sessions()
     child = session._channel._child
@@ -410,6 +446,14 @@ def test_malformed_and_foreign_images_are_told_apart(bench_on):
     bench = bench_on("cpu")
     assert [bench.loads(image) for image, _ in IMAGES] == [failed(code) for _, code in IMAGES]
     assert bench.loads(VECTOR_ADD) == 0
+
+
+def test_what_works_has_no_reason_why_it_does_not(backend_of):
+    for parameter in ("cpu", "off", "cuda-stand-in"):
+        if not (reason := probe.why_not(backend := backend_of(parameter))):
+            assert [device.backend for device in probe.devices(backend)] == [backend] * (backend != "off")
+        else:
+            assert "cuda-bindings is not installed" in reason
 
 
 def test_probing_says_why_a_backend_does_not_work():

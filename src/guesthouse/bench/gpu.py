@@ -16,7 +16,7 @@ SIZE = 8 << 20
 _DIMS = (1, 1, 1, 32, 1, 1, 0)
 NOTHING = b"""
 .version 7.0
-.target sm_50
+.target sm_75
 .address_size 64
 .visible .entry nothing() { ret; }
 """
@@ -52,10 +52,9 @@ def plain() -> dict[str, Operation]:
     """The same with the driver's bindings alone, in this process."""
     from cuda.bindings import driver
 
-    from guesthouse.resources.gpu.cuda import call, create_context
+    from guesthouse.resources.gpu.cuda import call, open_context
 
-    call(driver.cuInit, 0)
-    create_context(call(driver.cuDeviceGet, 0))
+    open_context(0)
     pointer, host = call(driver.cuMemAlloc, SIZE), bytearray(SIZE)
     stream = call(driver.cuStreamCreate, 1)
     function = call(driver.cuModuleGetFunction, call(driver.cuModuleLoadData, NOTHING + b"\0"), b"nothing")

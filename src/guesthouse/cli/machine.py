@@ -119,6 +119,13 @@ def _optional() -> Iterator[Check]:
         "NATS server", lambda: shutil.which("nats-server") or "", "shared state and calls of a cluster"
     )
     yield _tried("CUDA driver", _cuda, "grafos.gpu on real hardware; without it PTX runs on the processor")
+    reason = probe.why_not("opencl")
+    yield Check(
+        "OpenCL",
+        ABSENT if reason else OK,
+        reason or probe.devices("opencl")[0].name,
+        "grafos.gpu with OpenCL C",
+    )
     yield _tried("GPU backend", _gpu, "grafos.gpu: what a fabric uses when nothing else is said")
     points = [point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)]
     yield Check(

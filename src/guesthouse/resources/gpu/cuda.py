@@ -64,9 +64,7 @@ class CudaDevice:
     """
 
     def __init__(self, number: int) -> None:
-        call(driver.cuInit, 0)
-        device = call(driver.cuDeviceGet, number)
-        self._context = create_context(device)
+        self._context = open_context(number)
         self._stream = call(driver.cuStreamCreate, driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self._modules: dict[int, Any] = {}
         self._count = 0
@@ -153,13 +151,17 @@ class CudaDevice:
         return address
 
 
-def create_context(device: Any) -> Any:
-    """Make a context; newer bindings take parameters first."""
-    flags = driver.CUctx_flags.CU_CTX_SCHED_BLOCKING_SYNC
-    try:
-        return call(driver.cuCtxCreate, None, flags, device)
-    except TypeError:
-        return call(driver.cuCtxCreate, flags, device)
+def open_context(number: int) -> Any:
+    """Make the device's primary context this thread's.
+
+    Its process has no other, and every version of the bindings asks for it in the same way.
+    """
+    call(driver.cuInit, 0)
+    device = call(driver.cuDeviceGet, number)
+    call(driver.cuDevicePrimaryCtxSetFlags, device, driver.CUctx_flags.CU_CTX_SCHED_BLOCKING_SYNC)
+    context = call(driver.cuDevicePrimaryCtxRetain, device)
+    call(driver.cuCtxSetCurrent, context)
+    return context
 
 
 def _check_parameters(function: Any, launch: Launch) -> None:

@@ -51,7 +51,10 @@ def open_context() -> Any:
             try:
                 cl.Program(context, "__kernel void nothing(void) {}").build()
             except cl.Error:  # such as a compiler that is older than the processor
-                reason = f"the compiler of {platform.name} does not work on {device.name}"
+                reason = (
+                    f"the compiler of {platform.name} does not work on {device.name}; "
+                    "another platform may (docs/gpu.md)"
+                )
                 continue
             return context
     raise RuntimeError(reason)
