@@ -2,7 +2,6 @@
 
 use ark_api::core::{log, return_slice, LogLevel};
 use ark_api::module_run::{blocking_launch, launch, Function};
-use std::alloc::Layout;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -29,9 +28,10 @@ fn drive<F: Future>(future: F) -> F::Output {
     }
 }
 
+#[cfg(feature = "allocator")]
 #[no_mangle]
 pub unsafe extern "C" fn ark_alloc(size: usize, alignment: usize) -> *mut u8 {
-    std::alloc::alloc(Layout::from_size_align_unchecked(size, alignment))
+    std::alloc::alloc(std::alloc::Layout::from_size_align_unchecked(size, alignment))
 }
 
 /// Upper case, the function that the other one launches.
