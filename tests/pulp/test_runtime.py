@@ -8,7 +8,7 @@ import time
 import pytest
 
 from guesthouse.capabilities import capability
-from guesthouse.errors import LoadError
+from guesthouse.errors import CallError, LoadError
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.restarts import RESTARTS
 
@@ -182,3 +182,25 @@ def test_case_07_cells_boot_after_those_they_depend_on_even_with_mutual_consumes
     assert app.runtime.cell("a").call("relay", b"b|reverse|xy") == b"\0yx"
     assert app.runtime.cell("b").call("relay", b"a|reverse|xy") == b"\0yx"
     assert app.runtime.cell("c").call("relay", b"a|reverse|xy") == b"\x0b"
+
+
+@pytest.mark.parametrize("request_", [b"b|spin|", b""])
+def test_a_call_that_spins_in_a_cell_does_not_hold_its_shutdown_up(application, request_) -> None:
+    app = application({**KIT, "name": "a", "consumes": ["b"]}, {**KIT, "name": "b"})
+    ended: list[Exception] = []
+
+    def call() -> None:
+        try:
+            app.runtime.cell("a").call("relay" if request_ else "spin", request_)
+        except CallError as error:
+            ended.append(error)
+
+    calling = threading.Thread(target=call)
+    calling.start()
+    until(lambda: app.runtime.cell("b" if request_ else "a").busy)
+    time.sleep(0.2)
+    started = time.monotonic()
+    app.runtime.stop()
+    assert time.monotonic() - started < 10  # its deadline is 30 s away
+    calling.join(10)
+    assert "the host shuts down" in str(ended[0])

@@ -18,6 +18,7 @@ from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.cell import Cell
 from guesthouse.interfaces.pulp.disk import Quota
 from guesthouse.interfaces.pulp.extension import Environment, Event, Posted, Refused
+from guesthouse.interfaces.pulp.leaving import vacate
 from guesthouse.interfaces.pulp.loading import LoadedCell
 from guesthouse.interfaces.pulp.scopes import DEFAULT, joined
 from guesthouse.interfaces.pulp.spec import CellSpec
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from guesthouse.engine import Instance, Template
     from guesthouse.interfaces.contract import LoadedGuest
 
-STEP_GRACE = 0.5
+STEP_GRACE, CALL_GRACE = 0.5, 1.0
 
 
 class _Hosted(LoadedCell):
@@ -189,6 +190,7 @@ class Residence:
         with self._lock:
             self._residents.pop(resident.unit.spec.id, None)
         resident.unit.stop_stepping(STEP_GRACE)
+        vacate(resident.unit.cells, CALL_GRACE)
         resident.unit.shut_down_within(resident.unit.spec.timeout)
 
     def post(self, event: Event) -> Posted:

@@ -15,6 +15,7 @@ from guesthouse.interfaces.pulp.booting import boot
 from guesthouse.interfaces.pulp.cell import Cell
 from guesthouse.interfaces.pulp.crossing import Applications
 from guesthouse.interfaces.pulp.extension import Environment, Event, Posted, Refused
+from guesthouse.interfaces.pulp.leaving import vacate
 from guesthouse.interfaces.pulp.lives import Lives
 from guesthouse.interfaces.pulp.loading import load
 from guesthouse.interfaces.pulp.manifest import CellManifest, boot_order
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 SHUTDOWN_SECONDS = 5.0
 STEP_GRACE = 0.5
+CALL_GRACE = 1.0
+"""Seconds that calls by siblings and embedders have to end when their cell is shut down."""
 RELOAD_GRACE = 5.0
 """Seconds that a step may take to its end before its instance is replaced."""
 
@@ -127,6 +130,7 @@ class Runtime:
         units = list(self.units.values())[::-1]
         for unit in units:
             unit.stop_stepping(STEP_GRACE)
+        vacate([cell for unit in units for cell in unit.cells], CALL_GRACE)
         for unit in units:
             unit.shut_down(until)
 
@@ -183,6 +187,7 @@ class Runtime:
         """Stop one cell; raises `NotFound`."""
         with self._directed(name) as unit:
             unit.stop_stepping(STEP_GRACE)
+            vacate(unit.cells, CALL_GRACE)
             unit.shut_down(time.monotonic() + SHUTDOWN_SECONDS)
 
     def wanted(self) -> list[Capability]:
