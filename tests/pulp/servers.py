@@ -52,6 +52,20 @@ class Handler(BaseHTTPRequestHandler):
     def answer_loop(self, _: str) -> None:
         self.send(b"", 302, ("Location", "/loop"))
 
+    def answer_login(self, target: str) -> None:
+        self.send(b"", 302, ("Location", target), ("Set-Cookie", "session=secret"))
+
+    def answer_flood(self, target: str) -> None:
+        """Redirect with a body that never ends; counts what the client takes of it."""
+        self.send_response(302)
+        self.send_header("Location", target)
+        self.end_headers()
+        self.close_connection = True
+        piece = bytes(1 << 16)
+        while True:
+            self.wfile.write(piece)
+            self.server.taken += len(piece)  # type: ignore[attr-defined]
+
     def answer_gzip(self, _: str) -> None:
         self.send(gzip.compress(b"squeezed" * 100), 200, ("Content-Encoding", "gzip"))
 
@@ -92,6 +106,7 @@ class Server:
     def __init__(self) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._server.taken = 0  # type: ignore[attr-defined]
         self._server.handle_error = lambda *_: None  # clients that go away are expected
         self._server.block_on_close = False
         self.port: int = self._server.server_address[1]
@@ -101,6 +116,10 @@ class Server:
     def __enter__(self) -> Self:
         self._thread.start()
         return self
+
+    @property
+    def taken(self) -> int:
+        return self._server.taken  # type: ignore[attr-defined,no-any-return]
 
     def __exit__(self, *exc: object) -> None:
         self._server.shutdown()

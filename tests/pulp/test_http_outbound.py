@@ -13,6 +13,7 @@ from tests.pulp.conftest import Window
 from tests.pulp.servers import Server
 
 from guesthouse.interfaces.pulp.http import egress, outbound
+from guesthouse.testing.guests import wat
 
 OUT = "transport.http.outbound"
 
@@ -108,6 +109,92 @@ def test_interrupting_a_cell_ends_its_fetch(window, server) -> None:
     with pytest.raises(Exception, match="stop"):
         cell.http_fetch({"url": f"{server.url}/slow?20"})
     assert time.monotonic() - started < 2
+
+
+def test_cookies_of_one_request_do_not_get_into_another(application, server) -> None:
+    tables = [{"wasm": "any.c", "name": name, "capabilities": [OUT]} for name in ("a", "b")]
+    app = application(*tables, settings={"HTTP_FETCH_ALLOW": "127.0.0.1"})
+    a, b = (Window(app.runtime.cell(name)) for name in ("a", "b"))
+    login = {"url": f"{server.url}/login?/echo"}
+    assert b"session" not in a.http_fetch(login)[1]["body"]
+    for cell in (a, b):
+        for path in ("echo", "redirect?/echo"):
+            assert b"Cookie" not in cell.http_fetch({"url": f"{server.url}/{path}"})[1]["body"]
+    own = {"headers": {"cookie": "mine=1"}}
+    assert b"Cookie: mine=1" in a.http_fetch({**own, "url": f"{server.url}/redirect?/echo"})[1]["body"]
+    other = f"{server.url}/redirect?http://localhost:{server.port}/echo"
+    app = application(tables[0], settings={"HTTP_FETCH_ALLOW": "127.0.0.1,localhost"})
+    assert b"mine" not in Window(app.runtime.cell("a")).http_fetch({**own, "url": other})[1]["body"]
+
+
+def test_the_body_of_a_redirect_is_not_read(fetcher, server) -> None:
+    code, reply = fetcher.http_fetch({"url": f"{server.url}/flood?/echo"})
+    assert (code, reply["status"]) == (0, 200)
+    assert server.taken < 64 << 20
+
+
+def test_a_cell_that_keeps_its_servers_busy_takes_nobodys_connections(
+    application, server, monkeypatch
+) -> None:
+    monkeypatch.setattr(outbound, "STREAMS_PER_CELL", 200)
+    tables = [{"wasm": "any.c", "name": name, "capabilities": [OUT]} for name in ("a", "b")]
+    app = application(*tables, settings={"HTTP_FETCH_ALLOW": "127.0.0.1"})
+    a, b = (Window(app.runtime.cell(name)) for name in ("a", "b"))
+    slow = {"url": f"{server.url}/drip?1000,0.2", "timeout": 20_000_000_000}
+    assert [a.http_fetch_begin(slow)[0] for _ in range(100)] == [0] * 100
+    assert b.http_fetch({"url": f"{server.url}/echo", "timeout": 5_000_000_000})[0] == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X": "a\r\nInjected: 1"},
+        {"X\r\nInjected": "1"},
+        {"": "x"},
+    ],
+)
+def test_headers_that_would_break_the_request_are_refused(fetcher, server, headers) -> None:
+    code, reply = fetcher.http_fetch({"url": f"{server.url}/echo", "headers": headers, "body": b"0123456789"})
+    assert code == 4 or b"Injected" not in reply["body"]
+    assert fetcher.http_fetch({"url": f"{server.url}/echo"})[0] == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-length": "5"},
+        {"Content-Length": "-1"},
+        {"Transfer-Encoding": "gzip, chunked"},
+        {"Host": "evil"},
+        {"Trailer": "x"},
+    ],
+)
+def test_what_frames_and_addresses_a_request_is_not_the_cells_to_say(fetcher, server, headers) -> None:
+    code, reply = fetcher.http_fetch({"url": f"{server.url}/echo", "headers": headers, "body": b"0123456789"})
+    assert code == 0
+    assert reply["body"].endswith(b"\n\n0123456789")
+    assert b"Content-Length: 10\n" in reply["body"]
+    assert f"Host: 127.0.0.1:{server.port}\n".encode() in reply["body"]
+
+
+def test_a_cell_without_an_allocator_gets_the_code_of_this_family(application, tmp_path, server) -> None:
+    (tmp_path / "bare.wasm").write_bytes(wat(BARE))
+    app = application({"wasm": str(tmp_path / "bare.wasm"), "name": "bare", "capabilities": [OUT]},
+                      settings={"HTTP_FETCH_ALLOW": "127.0.0.1"})  # fmt: skip
+    cell = app.runtime.cell("bare")
+    assert cell.probe_last_call() == 6
+
+
+BARE = """
+(module
+  (import "pulp" "http_fetch_read" (func $read (param i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "pulp_init") (param i32 i32) (result i32) i32.const 0)
+  (func (export "pulp_step") (param i32 i32) (result i32) i32.const 0)
+  (func (export "pulp_shutdown") (result i32) i32.const 0)
+  (func (export "probe_last_call") (result i64)
+    (i64.extend_i32_u (call $read (i32.const 9) (i32.const 0) (i32.const 1) (i32.const 8) (i32.const 16)))))
+"""
 
 
 # -- the guard

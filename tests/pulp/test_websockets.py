@@ -47,6 +47,14 @@ def test_open_frames_and_close_in_both_directions(sockets) -> None:
     assert sockets("ws_send", {"conn_id": number, "opcode": 1, "payload": b"x"})[0] == 4
 
 
+def test_numbers_of_connections_have_the_width_that_cells_expect(sockets) -> None:
+    with connect(f"{sockets.url}/ws/a"):
+        until = time.monotonic() + 10
+        while not (found := sockets("events"))[0] and time.monotonic() < until:
+            time.sleep(0.005)
+    assert b"\xa7conn_id\xcf" in found[1]
+
+
 @pytest.mark.parametrize(("given", "seen"), [(0, 1000), (4001, 4001)])
 def test_a_cell_closes_with_its_code(sockets, given, seen) -> None:
     with connect(f"{sockets.url}/ws/a") as client:

@@ -271,7 +271,7 @@ class SSEEmitRequest(Message):
 class WSOpen(Message):
     """A WebSocket client connected."""
 
-    conn_id: int = go("uint32")
+    conn_id: int = go("uint64")
     path: str = go("str")
     query: dict[str, str] = go("map")
     headers: dict[str, str] = go("map")
@@ -281,7 +281,7 @@ class WSOpen(Message):
 class WSFrame(Message):
     """A WebSocket message, in either direction; opcode 1 is text, 2 binary."""
 
-    conn_id: int = go("uint32")
+    conn_id: int = go("uint64")
     opcode: int = go("uint8")
     payload: bytes = go("bytes")
 
@@ -290,7 +290,7 @@ class WSFrame(Message):
 class WSClose(Message):
     """The end of a WebSocket connection, in either direction."""
 
-    conn_id: int = go("uint32")
+    conn_id: int = go("uint64")
     code: int = go("uint16")
     reason: str = go("str")
 

@@ -84,6 +84,7 @@ class Workers(Extension):
     def release(self, cell: Cell) -> None:
         """End what a cell has running."""
         self._pool.release(cell.id)
+        self._fetch.release(cell)
 
     def teardown(self) -> None:
         """End everything."""
@@ -127,7 +128,7 @@ class Workers(Extension):
         """Fetch; the result is an HTTPResponse, or a map with ``error``."""
         seconds = wanted.timeout_ms / 1000 if wanted.timeout_ms > 0 else DEFAULT_SECONDS
         fetch = HTTPFetchRequest(wanted.method, wanted.url, wanted.headers, wanted.body)
-        future = self._threads.start(self._fetch.fetched(fetch, min(seconds, LONGEST_SECONDS)))
+        future = self._threads.start(self._fetch.fetched(task.cell, fetch, min(seconds, LONGEST_SECONDS)))
         task.stop = future.cancel
         if task.cancelled.is_set():
             future.cancel()

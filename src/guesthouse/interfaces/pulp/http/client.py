@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from http.cookiejar import CookieJar
 from typing import Any
 
 import httpcore
@@ -15,6 +16,8 @@ from guesthouse.interfaces.pulp.http.headers import canonical
 from guesthouse.interfaces.pulp.structs import HTTPFetchRequest
 
 REDIRECTS = 10
+#: What the address and the body say already; as Go's client, ours does not let a request contradict them.
+_NOT_TAKEN = frozenset({"Host", "Content-Length", "Transfer-Encoding", "Trailer"})
 _OWN_HEADERS = {"User-Agent": "guesthouse-pulp"}
 
 
@@ -118,8 +121,15 @@ def _translated() -> Any:
         raise httpx.TransportError(str(error)) from error
 
 
+class _NoCookies(CookieJar):
+    """Cookies are the cells' own business: none is kept, so none gets into another request."""
+
+    def extract_cookies(self, *_: object) -> None:
+        """Keep nothing."""
+
+
 class Client:
-    """Sends requests for cells; every method runs on one event loop.
+    """Sends requests for one cell; every method runs on one event loop.
 
     Args:
         policy: what may be reached.
@@ -129,10 +139,9 @@ class Client:
     def __init__(self, policy: EgressPolicy, tls: ssl.SSLContext | None = None) -> None:
         self._client = httpx.AsyncClient(
             transport=GuardedTransport(policy, tls),
-            follow_redirects=True,
-            max_redirects=REDIRECTS,
             timeout=None,  # noqa: S113 - the whole fetch has one deadline
             trust_env=False,
+            cookies=_NoCookies(),
         )
 
     async def open(self, wanted: HTTPFetchRequest) -> httpx.Response:
@@ -141,7 +150,8 @@ class Client:
         Raises:
             FetchFailed: a malformed request, an address that is not permitted, a network failure.
         """
-        given = {canonical(name): value for name, value in wanted.headers.items()}
+        named = ((canonical(name), value) for name, value in wanted.headers.items())
+        given = {name: value for name, value in named if name not in _NOT_TAKEN}
         headers = {**_OWN_HEADERS, "Accept-Encoding": "gzip", **given}
         try:
             url = httpx.URL(wanted.url)
@@ -150,9 +160,23 @@ class Client:
             request = httpx.Request(
                 wanted.method.strip().upper() or "GET", url, headers=headers, content=wanted.body or None
             )
-            return await self._client.send(request, stream=True)
+            return await self._followed(request)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, UnicodeError, OSError) as error:
             raise FetchFailed(str(error) or type(error).__name__) from error
+
+    async def _followed(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and follow redirects; their bodies are never read, whatever their length."""
+        for _ in range(REDIRECTS + 1):
+            answer = await self._client.send(request, stream=True)
+            following = answer.next_request
+            if following is None:
+                return answer
+            await answer.aclose()
+            cookie = request.headers.get("Cookie")
+            if cookie is not None and following.url.host == request.url.host:
+                following.headers["Cookie"] = cookie
+            request = following
+        raise FetchFailed(f"redirected more than {REDIRECTS} times")
 
     async def fetch(self, wanted: HTTPFetchRequest, limit: int) -> tuple[httpx.Response, bytes]:
         """Send a request and read the whole answer.

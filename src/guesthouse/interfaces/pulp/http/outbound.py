@@ -19,9 +19,12 @@ from guesthouse.interfaces.pulp.structs import (
     HTTPFetchRequest,
     HTTPFetchStreamHeader,
     HTTPResponse,
+    Message,
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
     from guesthouse.interfaces.pulp.body import CellCall
@@ -32,6 +35,7 @@ BODY_LIMIT = 50 << 20
 DEFAULT_SECONDS = 30.0
 READ_LIMIT = 4 << 20
 STREAMS_PER_CELL = 64
+NO_ALLOC = 6
 
 
 class FetchStream:
@@ -89,7 +93,8 @@ class HTTPOutbound(Extension):
     def __init__(self, threads: LoopThread) -> None:
         self.threads = threads
         self.policy = EgressPolicy()
-        self._client: Client | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._clients: dict[str, Client] = {}
         self._ids = itertools.count(1)
         self._streams: dict[tuple[str, int], FetchStream] = {}
         self._lock = threading.Lock()
@@ -121,11 +126,14 @@ class HTTPOutbound(Extension):
             streams = [self._streams.pop(key) for key in keys]
         for stream in streams:
             self.threads.run(stream.close(), 5)
+        client = self._clients.pop(cell.id, None)
+        if client is not None:
+            self.threads.run(client.close(), 5)
 
     def teardown(self) -> None:
         """Close all connections."""
-        client, self._client = self._client, None
-        if client is not None:
+        while self._clients:
+            _, client = self._clients.popitem()
             self.threads.run(client.close(), 5)
 
     # -- imports
@@ -134,8 +142,8 @@ class HTTPOutbound(Extension):
         """Serve ``http_fetch``; 4 for whatever went wrong on the way."""
         wanted = request(call, pointer, length, HTTPFetchRequest)
         seconds = wanted.timeout / 1e9 if wanted.timeout > 0 else DEFAULT_SECONDS
-        answer = wait(call, self.threads.start(self.fetched(wanted, seconds)))
-        return reply(call, answer, pointer_out, length_out)
+        answer = wait(call, self.threads.start(self.fetched(call.cell.id, wanted, seconds)))
+        return _delivered(call, answer, pointer_out, length_out)
 
     def begin(self, call: CellCall, pointer: int, length: int, pointer_out: int, length_out: int) -> int:
         """Serve ``http_fetch_begin``; without a timeout there is none."""
@@ -145,12 +153,12 @@ class HTTPOutbound(Extension):
         with self._lock:
             if sum(key[0] == call.cell.id for key in self._streams) >= STREAMS_PER_CELL:
                 raise Refused(memory.FAILED, f"{STREAMS_PER_CELL} streams are open")
-        answer, stream = wait(call, self.threads.start(self._begun(wanted)))
+        answer, stream = wait(call, self.threads.start(self._begun(call.cell.id, wanted)))
         number = next(self._ids)
         with self._lock:
             self._streams[call.cell.id, number] = stream
         head = HTTPFetchStreamHeader(number, answer.status_code, headers_of(answer, wanted))
-        return reply(call, head, pointer_out, length_out)
+        return _delivered(call, head, pointer_out, length_out)
 
     def read(self, call: CellCall, low: int, high: int, most: int, pointer_out: int, length_out: int) -> int:
         """Serve ``http_fetch_read``: 1 when nothing is asked for; other failures are in the chunk."""
@@ -162,7 +170,7 @@ class HTTPOutbound(Extension):
             chunk = HTTPFetchChunk(eof=True, err="unknown stream")
         else:
             chunk = wait(call, self.threads.start(stream.read(min(most, READ_LIMIT))))
-        return reply(call, chunk, pointer_out, length_out)
+        return _delivered(call, chunk, pointer_out, length_out)
 
     def close(self, call: CellCall, low: int, high: int) -> int:
         """Serve ``http_fetch_close``; closing twice is fine."""
@@ -180,35 +188,49 @@ class HTTPOutbound(Extension):
             stream = self._streams.pop((cell_id, number), None)
         return stream.drain() if stream is not None else None
 
-    async def fetched(self, wanted: HTTPFetchRequest, seconds: float) -> HTTPResponse:
-        """Fetch within a time; raises `Refused` with code 4."""
+    async def fetched(self, cell_id: str, wanted: HTTPFetchRequest, seconds: float) -> HTTPResponse:
+        """Fetch for a cell within a time; raises `Refused` with code 4."""
         from guesthouse.interfaces.pulp.http.client import FetchFailed, headers_of
 
         try:
             async with asyncio.timeout(seconds):
-                answer, body = await self._open_client().fetch(wanted, BODY_LIMIT)
+                answer, body = await self._client(cell_id).fetch(wanted, BODY_LIMIT)
         except FetchFailed as error:
             raise Refused(memory.FAILED, str(error)) from None
         except TimeoutError:
             raise Refused(memory.FAILED, f"no answer within {seconds:g} s") from None
         return HTTPResponse(0, answer.status_code, headers_of(answer, wanted), body=body)
 
-    async def _begun(self, wanted: HTTPFetchRequest) -> tuple[httpx.Response, FetchStream]:
+    async def _begun(self, cell_id: str, wanted: HTTPFetchRequest) -> tuple[httpx.Response, FetchStream]:
         from guesthouse.interfaces.pulp.http.client import FetchFailed, body_of
 
         loop = asyncio.get_running_loop()
         until = loop.time() + wanted.timeout / 1e9 if wanted.timeout > 0 else None
         try:
             async with asyncio.timeout_at(until):
-                answer = await self._open_client().open(wanted)
+                answer = await self._client(cell_id).open(wanted)
         except (FetchFailed, TimeoutError) as error:
             raise Refused(memory.FAILED, str(error) or "deadline exceeded") from None
         return answer, FetchStream(answer, body_of(answer, wanted), until)
 
-    def _open_client(self) -> Client:
-        """Return the client, made on first use; runs on the event loop only."""
+    def _client(self, cell_id: str) -> Client:
+        """Return a cell's client, made on first use; runs on the event loop only.
+
+        Each cell has connections of its own: one that keeps its servers busy takes nobody's place.
+        """
+        import httpx
+
         from guesthouse.interfaces.pulp.http.client import Client
 
-        if self._client is None:
-            self._client = Client(self.policy)
-        return self._client
+        if self._tls is None:
+            self._tls = httpx.create_ssl_context()
+        if cell_id not in self._clients:
+            self._clients[cell_id] = Client(self.policy, self._tls)
+        return self._clients[cell_id]
+
+
+def _delivered(call: CellCall, message: Message, pointer_out: int, length_out: int) -> int:
+    """Deliver a reply; this family of imports has a code of its own for a cell that cannot take one."""
+    if not call.instance.exports("pulp_alloc"):
+        raise Refused(NO_ALLOC, "the cell does not export pulp_alloc")
+    return reply(call, message, pointer_out, length_out)
