@@ -18,6 +18,7 @@ from guesthouse.errors import LoadError, NotFound
 from guesthouse.interfaces.pulp import codec
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.fleet import Fleet, lets_go
+from guesthouse.interfaces.pulp.http.forwarding import Forwarding
 from guesthouse.interfaces.pulp.manifest import ApplicationManifest, HostManifest
 
 DENIED, FAILED = 11, 4
@@ -33,7 +34,7 @@ def fleet(surroundings, tmp_path):
             HostManifest.load(path),
             surroundings,
             storage_root=tmp_path / "data",
-            settings={"HTTP_PORT": "0"},
+            settings={"HTTP_PORT": "0", **options.pop("settings", {})},
             **options,
         )
         started.append(made)
@@ -250,6 +251,87 @@ def test_websockets_pass_the_gateway(fleet, shop, build) -> None:
         assert client.recv(10) == "back"
 
 
+def test_event_streams_pass_the_gateway(fleet, shop, build) -> None:
+    keys = {"capabilities": ["transport.http.inbound", "transport.sse"], "wasm": build("any.c")}
+    routes = [{"path": "/s", "application": "stock"}, {"path": "/", "application": "front"}]
+    house = fleet(shop(routes=routes, store=keys))
+    window = Window(house.member("stock", "stock-1").runtime.cell("store"))
+    assert window("sse_register", b"/events/:topic")[0] == 0
+    with httpx.Client(base_url=house.url, timeout=30) as client:
+        with client.stream("GET", "/s/events/red") as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == ":ok"
+            assert stream.headers["content-type"] == "text/event-stream"
+            for number in range(100):
+                event = {"path": "/events/red", "id": str(number), "data": f"news {number}"}
+                assert window("sse_emit", event)[0] == 0
+                assert [next(lines) for _ in range(3)][1:] == [f"id: {number}", f"data: news {number}"]
+            assert window("sse_has_subscribers", b"/events/red") == (0, b"\1\0\0\0")
+        until = time.monotonic() + 10
+        while window("sse_has_subscribers", b"/events/red")[1] != bytes(4):  # it is told that the client left
+            window("sse_emit", {"path": "/events/red", "data": "x"})
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        with client.stream("GET", "/s/events/blue") as stream:
+            house._stop(house.member("stock", "stock-1"))
+            assert "".join(stream.iter_text()) == ":ok\n\n"
+        assert client.get("/s/events/blue").status_code == 503
+
+
+SPOOFED = {
+    "X-Forwarded-For": "6.6.6.6", "X-Forwarded-Host": "evil", "X-Forwarded-Proto": "https",
+    "X-Forwarded-Port": "1", "Forwarded": "for=6.6.6.6", "X-Real-IP": "6.6.6.6", "X-Forwarded-Prefix": "/evil",
+    "x-pulp-application-instance": "evil",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trusted", ["", "10.0.0.0/8, ::1", "127.0.0.1", "127.0.0.0/8"])
+def test_applications_are_told_who_asked_and_not_what_clients_make_up(fleet, shop, build, trusted) -> None:
+    store = {**HTTP, "wasm": build("http.c")}
+    routes = [{"path": "/s", "application": "stock"}]
+    house = fleet(shop(routes=routes, store=store), settings={"HTTP_TRUSTED_PROXIES": trusted})
+    own = house.url.removeprefix("http://")
+    with httpx.Client(base_url=house.url) as client:
+        seen = codec.decode(client.get("/s/show/1/2", headers=SPOOFED).content)["headers"]
+    told = {
+        name: value for name, value in seen.items() if "Forwarded" in name or "Pulp" in name or "Real" in name
+    }
+    expected = {
+        "X-Pulp-Application": "stock", "X-Pulp-Application-Instance": "stock-1", "X-Forwarded-Prefix": "/s",
+        "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": own, "X-Forwarded-Proto": "http",
+        "Forwarded": f'for=127.0.0.1;host="{own}";proto=http',
+    }  # fmt: skip
+    if trusted.startswith("127"):
+        expected |= {
+            "X-Forwarded-For": "6.6.6.6, 127.0.0.1", "X-Forwarded-Host": "evil", "X-Forwarded-Proto": "https",
+            "X-Forwarded-Prefix": "/evil/s", "Forwarded": f"for=6.6.6.6, {expected['Forwarded']}",
+        }  # fmt: skip
+    assert told == expected
+
+
+def test_proxies_that_are_none_fail_the_start(fleet, shop) -> None:
+    with pytest.raises(LoadError, match=r"HTTP_TRUSTED_PROXIES: 'nginx' does not appear to be"):
+        fleet(shop(), settings={"HTTP_TRUSTED_PROXIES": "nginx"})
+
+
+@pytest.mark.parametrize(
+    ("scope", "told"),
+    [
+        ({"client": ("::1", 5), "scheme": "https"}, b'for="[::1]";host="h";proto=https'),
+        ({"client": ("1.2.3.4", 5), "scheme": "wss"}, b'for=1.2.3.4;host="h";proto=https'),
+        ({"scheme": "ws"}, b'for=unknown;host="h";proto=http'),
+    ],
+)
+def test_addresses_are_written_as_the_standard_wants_them(scope, told) -> None:
+    headers = dict(Forwarding().headers({**scope, "headers": [(b"host", b"h")]}))
+    assert headers[b"forwarded"] == told
+
+
+def test_a_host_header_cannot_break_out_of_its_quotes() -> None:
+    headers = dict(Forwarding().headers({"headers": [(b"host", b'a";for=6.6.6.6;x="')]}))
+    assert headers[b"forwarded"] == b'for=unknown;host="a\\";for=6.6.6.6;x=\\"";proto=http'
+
+
 def test_the_gateway_tells_what_is_missing(fleet, shop) -> None:
     routes = [{"path": "/stock", "application": "stock"}, {"path": "/front", "application": "front"}]
     house = fleet(shop(routes=routes, store=web("/only")))
@@ -339,6 +421,25 @@ def test_case_21_scoped_teardown_gets_the_routing_id_of_each_cell(fleet, shop) -
     assert recorder.log[-2:] == [("release", ids[0]), ("attach", ids[0])]
     house.stop()
     assert recorder.log[-3:] == [("release", ids[0]), ("release", ids[1]), ("teardown", "")]
+
+
+def test_capabilities_of_strangers_know_the_hosts_applications(fleet, shop) -> None:
+    recorder = Recorder()
+    path = recorded(shop, instances=2)
+    house = fleet(path, registered=recorder.add)
+    environment = recorder.environment
+    assert (environment.cell_name, dict(environment.config), environment.scope) == ("", {}, None)
+    assert environment.http_port == 0
+    assert environment.storage_namespaces == {"front": "front-files", "stock": "stock-files"}
+    assert environment.endpoints == {}  # nobody serves HTTP
+    environment.logger.info("said by a stranger", number=1)
+    house.stop()
+    web = {"capabilities": ["acme.recorder", "transport.http.inbound"], "config": {"route": "/*rest"}}
+    recorder = Recorder()
+    house = fleet(shop(store=web), registered=recorder.add)
+    (name, url), *_ = recorder.environment.endpoints.items()
+    assert name == "stock/stock-1"
+    assert httpx.get(f"{url}/direct").text.split() == ["/direct"]
 
 
 def test_case_21_a_legacy_cell_is_torn_down_under_its_bare_name(application) -> None:

@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from guesthouse.capabilities import Capability, Hooks
 from guesthouse.engine import Constant, Exit, HostFunction, OutOfBounds
@@ -26,6 +26,7 @@ from guesthouse.errors import CallError
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.codec import DecodeError, EncodeError
 from guesthouse.interfaces.pulp.disk import Disks, Quota
+from guesthouse.interfaces.pulp.scopes import Scope
 from guesthouse.interfaces.pulp.storage import cell_directory
 from guesthouse.interfaces.pulp.structs import Message
 from guesthouse.observe import log
@@ -78,12 +79,37 @@ class Environment:
         settings: configuration in the form of environment variables, such as ``HTTP_PORT``.
         emit: queue an event for its cell, from any thread.
         disks: how much lies in the directories of cells.
+        endpoints_now: returns `endpoints`.
+        storage_namespaces: of a host's applications, by their id: the first directory of their files.
+        cell_name, config, scope: blank here, as in Pulp: set-up is for all cells. A cell that is attached
+            has its own: ``cell.name``, ``cell.spec.config``, ``cell.spec.scope``.
     """
 
     storage_root: Path = field(default_factory=lambda: Path("data"))
     settings: Mapping[str, str] = field(default_factory=dict)
     emit: Callable[[Event], Posted] = lambda _event: Posted.GONE
     disks: Disks = field(default_factory=Disks)
+    endpoints_now: Callable[[], Mapping[str, str]] = dict
+    storage_namespaces: Mapping[str, str] = field(default_factory=dict)
+    cell_name: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    scope: Scope | None = None
+
+    @property
+    def logger(self) -> Any:
+        """The host's log: ``debug``, ``info``, ``warning``, ``error`` with a text and named values."""
+        return log
+
+    @property
+    def http_port(self) -> int:
+        """The port that inbound HTTP was asked to listen at; 0 for any that is free."""
+        text = self.settings.get("HTTP_PORT") or "8080"
+        return int(text) if text.isdecimal() else 0
+
+    @property
+    def endpoints(self) -> Mapping[str, str]:
+        """Where the applications of a host answer now, on loopback: ``application/instance`` to a URL."""
+        return self.endpoints_now()
 
     def directory_of(self, cell: Cell) -> Path:
         """Return the directory of a cell's files, made if it is not there.

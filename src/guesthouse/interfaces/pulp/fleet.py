@@ -11,6 +11,7 @@ from guesthouse.errors import LoadError, NotFound
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.crossing import Applications
 from guesthouse.interfaces.pulp.extension import Environment, Event, Posted
+from guesthouse.interfaces.pulp.http.forwarding import TRUSTED_PROXIES, Forwarding
 from guesthouse.interfaces.pulp.http.gateway import Gateway, NotReady
 from guesthouse.interfaces.pulp.http.inbound import DEFAULT_PORT
 from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread, listen_address
@@ -62,8 +63,8 @@ class Fleet:
         manifest: the host.
         surroundings: engine and neighbouring interfaces.
         storage_root: where capabilities keep files.
-        settings: environment for capabilities; ``HTTP_PORT``, ``HTTP_HOST``, ``HTTP_CERT`` and ``HTTP_KEY``
-            are the gateway's.
+        settings: environment for capabilities; ``HTTP_PORT``, ``HTTP_HOST``, ``HTTP_CERT``, ``HTTP_KEY`` and
+            ``HTTP_TRUSTED_PROXIES`` are the gateway's.
         strict_links: as of `Runtime`.
         registered: adds what others offer to an application's own registry.
     """
@@ -80,14 +81,21 @@ class Fleet:
     ) -> None:
         self.manifest = manifest
         self.threads = LoopThread()
-        self.environment = Environment(storage_root, settings or {}, self.post)
+        self.environment = Environment(
+            storage_root,
+            settings or {},
+            self.post,
+            endpoints_now=self._endpoints,
+            storage_namespaces={each.id: each.storage_namespace for each in manifest.applications},
+        )
         self.lives = Lives(self.environment)
         self.applications = Applications({each.id: each.depends_on for each in manifest.applications})
         self._surroundings = surroundings
         self._strict_links = strict_links
         self._registered = registered
         self._members: dict[tuple[str, str], Member] = {}
-        self.front = Gateway(manifest.routes, self._site)
+        forwarding = Forwarding((settings or {}).get(TRUSTED_PROXIES, ""))
+        self.front = Gateway(manifest.routes, self._site, forwarding)
         self._gateway: HTTPServer | None = None
         self._lock = threading.RLock()
 
@@ -264,6 +272,10 @@ class Fleet:
         except (OSError, ValueError) as error:
             raise LoadError(f"the gateway cannot listen: {error}; set HTTP_PORT to a free port") from error
         log.info("gateway started", url=self._gateway.url, routes=len(self.manifest.routes))
+
+    def _endpoints(self) -> dict[str, str]:
+        members = list(self._members.values())
+        return {"/".join(each.key): each.catalogue.http.url for each in members if each.catalogue.http.ready}
 
     def _site(self, application: str, instance: str) -> Site | None:
         member = self._members.get((application, instance))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from guesthouse.interfaces.pulp.http.forwarding import Forwarding
 from guesthouse.interfaces.pulp.http.server import Receive, Scope, Send
 from guesthouse.interfaces.pulp.http.site import Site, answer, plain
 from guesthouse.interfaces.pulp.manifest.routing import Route
@@ -20,7 +21,7 @@ from guesthouse.observe import log
 APPLICATION = b"x-pulp-application"
 INSTANCE = b"x-pulp-application-instance"
 PREFIX = b"x-forwarded-prefix"
-_OWN = {APPLICATION, INSTANCE, PREFIX}
+_OWN = {APPLICATION, INSTANCE}
 
 
 class NotReady(Exception):
@@ -49,11 +50,13 @@ class Gateway:
     Args:
         routes: which instance answers below which path.
         find: finds an instance's own site.
+        forwarding: writes what applications are told about who asked.
     """
 
-    def __init__(self, routes: Sequence[Route], find: Find) -> None:
+    def __init__(self, routes: Sequence[Route], find: Find, forwarding: Forwarding | None = None) -> None:
         self._routes = sorted(routes, key=lambda route: len(route.path), reverse=True)
         self._find = find
+        self._forwarding = forwarding or Forwarding()
 
     def serves(self, scope: Scope) -> bool:
         """Whether an application answers below a path."""
@@ -77,12 +80,24 @@ class Gateway:
             return
         sent = _Sent(send)
         try:
-            await site(forwarded(scope, route), receive, sent)
+            await site(self.forwarded(scope, route), receive, sent)
         except Exception:
             log.exception("application failed to answer", application=route.application)
             if sent.begun:
                 raise
             await _refuse(scope, receive, send, 502, "the application failed to answer")
+
+    def forwarded(self, scope: Scope, route: Route) -> Scope:
+        """Return a request as the application sees it: without the prefix, with headers that say so."""
+        prefix = "" if route.path == "/" else route.path
+        path = scope["path"][len(prefix) :] or "/"
+        headers = [(n, value) for n, value in self._forwarding.headers(scope) if n.lower() not in _OWN]
+        headers += [
+            (APPLICATION, route.application.encode()),
+            (INSTANCE, route.instance.encode()),
+            (PREFIX, (self._forwarding.prefix(scope) + prefix or "/").encode()),
+        ]
+        return {**scope, "path": path, "raw_path": quote(path).encode(), "headers": headers}
 
     def route(self, path: str) -> Route | None:
         """Return the longest route that is a prefix of a path, by whole segments."""
@@ -90,19 +105,6 @@ class Gateway:
             if route.path in ("/", path) or path.startswith(route.path + "/"):
                 return route
         return None
-
-
-def forwarded(scope: Scope, route: Route) -> Scope:
-    """Return a request as the application sees it: without the prefix, with headers that say so."""
-    prefix = "" if route.path == "/" else route.path
-    path = scope["path"][len(prefix) :] or "/"
-    headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _OWN]
-    headers += [
-        (APPLICATION, route.application.encode()),
-        (INSTANCE, route.instance.encode()),
-        (PREFIX, route.path.encode()),
-    ]
-    return {**scope, "path": path, "raw_path": quote(path).encode(), "headers": headers}
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
