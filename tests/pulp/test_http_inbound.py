@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from guesthouse.interfaces.pulp import codec
+from guesthouse.interfaces.pulp.errors import MESSAGE_LIMIT
 from guesthouse.interfaces.pulp.http import inbound, site
 
 HTTP = {"capabilities": ["transport.http.inbound"]}
@@ -219,6 +220,14 @@ def test_a_large_body_is_413(web, monkeypatch) -> None:
             pass  # the server may close while the client still sends
     # On a connection of its own: the server closes one whose request it did not read to the end.
     assert httpx.get(f"{web.base_url}/show/a/b").status_code == 200
+
+
+def test_the_largest_body_that_a_cell_can_be_handed_arrives_and_more_is_413(web) -> None:
+    most = MESSAGE_LIMIT - 1000
+    got = web.post("/show/a/b", content=bytes(most))
+    assert (got.status_code, len(codec.decode(got.content)["body"])) == (200, most)
+    assert httpx.post(f"{web.base_url}/show/a/b", content=bytes(MESSAGE_LIMIT - 10)).status_code == 413
+    assert web.app.runtime.units["web"].restarts == 0
 
 
 def test_a_client_that_never_finishes_its_body_is_let_go(web, monkeypatch) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp import memory
+from guesthouse.interfaces.pulp.errors import MESSAGE_LIMIT
 from guesthouse.interfaces.pulp.extension import (
     Drops,
     Environment,
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from guesthouse.interfaces.pulp.cell import Cell
 
 DEFAULT_PORT = "8080"
+
+#: Bytes that an event has around its payload, with some to spare.
+ENVELOPE = 128
 
 NO_SERVER = 5
 ALREADY_BOUND = 6
@@ -285,9 +289,12 @@ class HTTPInbound(Extension):
         """Queue a request for its cell and wait for the reply; runs on the event loop."""
         pending = _Pending(cell_id, asyncio.get_running_loop().create_future())
         asked.id = next(self._ids)
+        payload = asked.encode()
+        if len(payload) > MESSAGE_LIMIT - ENVELOPE:
+            return plain(413, "request body too large")
+        event = Event("http.request", payload, cell_id, asked.id, self.name)
         with self._lock:
             self._pending[asked.id] = pending
-        event = Event("http.request", asked.encode(), cell_id, asked.id, self.name)
         posted = self._environment.emit(event)
         if posted is not Posted.QUEUED:
             with self._lock:

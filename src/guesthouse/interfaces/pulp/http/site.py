@@ -8,12 +8,17 @@ from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from guesthouse.interfaces.pulp.errors import MESSAGE_LIMIT
 from guesthouse.interfaces.pulp.http import headers
 from guesthouse.interfaces.pulp.http.server import Receive, Scope, Send
 from guesthouse.interfaces.pulp.routes import Route, RouteTable
 from guesthouse.interfaces.pulp.structs import HTTPRequest
 
-BODY_LIMIT = 50 << 20
+#: Bytes of a request body. Pulp reads up to 50 MiB, but hands no cell a message beyond 8 MiB: what lies
+#: between would be read for nothing and answered with 500.
+BODY_LIMIT = MESSAGE_LIMIT
+#: Bytes of all bodies of one address that are read or wait for their reply.
+BODIES_LIMIT = 256 << 20
 REPLY_SECONDS = 30.0
 BODY_SECONDS = 30.0
 
@@ -39,6 +44,10 @@ class BodyTooLarge(Exception):
     """A request body is beyond `BODY_LIMIT`."""
 
 
+class TooManyBodies(Exception):
+    """The bodies of other requests take all the room there is."""
+
+
 class Disconnected(Exception):
     """The client went away before its request was complete."""
 
@@ -61,6 +70,7 @@ class Site:
         self.streams: RouteTable[str] = RouteTable()
         self.on_socket: Special | None = None
         self.on_stream: Special | None = None
+        self._held = 0  # bytes of bodies; touched on the event loop only
 
     def drop(self, cell_id: str) -> None:
         """Forget everything that a cell registered."""
@@ -109,15 +119,28 @@ class Site:
         found = self.routes.find(method, scope["path"])
         if found is None:
             return plain(404, "404 page not found")
+        body: list[bytes] = []
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await read_body(scope, receive)
-        except BodyTooLarge:
-            return plain(413, "request body too large")
-        except (TimeoutError, Disconnected):
-            return plain(408, "request body incomplete")
-        route, captures = found
-        return await self._ask(route.owner, described(method, scope, captures, body))
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    async for piece in body_of(scope, receive):
+                        body.append(piece)
+                        self._hold(len(piece))
+            except BodyTooLarge:
+                return plain(413, "request body too large")
+            except TooManyBodies:
+                return plain(503, "too many request bodies at once")
+            except (TimeoutError, Disconnected):
+                return plain(408, "request body incomplete")
+            route, captures = found
+            return await self._ask(route.owner, described(method, scope, captures, b"".join(body)))
+        finally:
+            self._held -= sum(map(len, body))
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        if self._held > BODIES_LIMIT:
+            raise TooManyBodies
 
 
 def described(method: str, scope: Scope, captures: dict[str, str], body: bytes) -> HTTPRequest:
@@ -135,8 +158,8 @@ def described(method: str, scope: Scope, captures: dict[str, str], body: bytes) 
     )
 
 
-async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """Collect the body of a request.
+async def body_of(scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
+    """Yield the body of a request, piece by piece.
 
     Raises:
         BodyTooLarge: it is, or is announced to be, larger than `BODY_LIMIT`.
@@ -145,9 +168,8 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > BODY_LIMIT:
             raise BodyTooLarge
-    pieces: list[bytes] = []
-    size = 0
-    while True:
+    size, more = 0, True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
@@ -155,9 +177,8 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
         size += len(piece)
         if size > BODY_LIMIT:
             raise BodyTooLarge
-        pieces.append(piece)
-        if not message.get("more_body", False):
-            return b"".join(pieces)
+        yield piece
+        more = message.get("more_body", False)
 
 
 async def answer(send: Send, reply: Reply, *, head: bool = False) -> None:
