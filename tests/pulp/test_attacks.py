@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import resource
 import socket
 import threading
 import time
 
 import httpx
 import pytest
+from tests.pulp import folders
+from tests.pulp.test_up import up  # noqa: F401 - a fixture
+from tests.pulp.test_up_applications import ctl
 
 from guesthouse.interfaces.pulp.http import site
 
@@ -196,3 +201,29 @@ def test_a_flood_of_connections_that_are_dropped_at_once(web) -> None:
         assert web.get("/show/a/b").status_code == 200
     for each in floods:
         each.join()
+
+
+def test_idle_connections_leave_descriptors_for_the_rest(up, tmp_path, build) -> None:  # noqa: F811
+    path = folders.cell(
+        tmp_path, "any", build("any.c"), capabilities=["transport.http.inbound", "storage.fs"]
+    )
+    process = up(path, folders.cell(tmp_path, "echo", build("echo.c"), **HTTP))
+    resource.prlimit(process.process.pid, resource.RLIMIT_NOFILE, (128, 128))
+    port = int(process.wait_for(r'msg="http server started" addr=127\.0\.0\.1:(\d+)'))
+    process.wait_for("serving at")
+    idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(300)]
+    try:
+        time.sleep(0.5)
+        code, told = ask_control(tmp_path)
+        assert (code, {row["state"] for row in told["cells"]}) == (0, {"ready"})
+    finally:
+        for client in idle:
+            client.close()
+    assert httpx.get(f"http://127.0.0.1:{port}/echo/word", timeout=20).text == "word"
+    assert "Too many open files" not in process.log.read_text()
+
+
+def ask_control(folder) -> tuple[int, dict]:
+    """Ask the running host for its status, which takes a few descriptors."""
+    code, out = ctl(folder, "status", "--json")
+    return code, json.loads(out)

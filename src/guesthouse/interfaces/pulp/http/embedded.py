@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ _QUIET: dict[str, Any] = {"incremental": True, "handlers": {}, "loggers": {}}
 
 #: Connections that are served at once; idle WebSockets and event streams count as well.
 CONNECTIONS = 16_384
+
+
+def most_connections() -> int:
+    """Return how many connections one address may have: others wait, and leave descriptors for the rest."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(CONNECTIONS, soft // 2))
 
 
 class EmbeddedServer(Server):
@@ -35,7 +42,7 @@ class EmbeddedServer(Server):
             application,
             interface=Interfaces.ASGINL,
             backlog=backlog,
-            backpressure=CONNECTIONS,
+            backpressure=most_connections(),
             log_level=LogLevels.error,
             log_dictconfig=_QUIET,
             ssl_cert=cert,
