@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -38,6 +39,38 @@ def test_what_is_not_declared_or_not_used_is_told(tmp_path, build, capsys) -> No
         "'transport.sse' works only together with 'transport.http.inbound'; declare that as well",
     ]
     assert report["imports"][0]["status"] == "denied: answers 99"
+
+
+def test_a_digest_of_a_cell_by_itself_is_compared_and_told(
+    tmp_path, build, capsys, application, caplog
+) -> None:
+    def told(digest: str) -> dict:
+        path = folders.cell(
+            tmp_path, "web", build("echo.c"), capabilities=["transport.http.inbound"], wasm_sha256=digest
+        )
+        code, (report,) = checked(capsys, path)
+        assert code == 0
+        return report
+
+    other = "ab" * 32
+    report = told(other)
+    assert report["notes"] == [
+        f"wasm_sha256 names another module, {other}; an application would refuse this one"
+    ]
+    assert told(report["sha256"])["notes"] == []
+    caplog.clear()
+    kit = {"wasm": "kit.c", "name": "kit"}
+    app = application(
+        {**kit, "wasm_sha256": "SHA256:" + _digest(build("kit.c"))},
+        {**kit, "name": "odd", "wasm_sha256": other},
+    )
+    assert {row["state"] for row in app.runtime.status()} == {"ready"}
+    assert caplog.text.count("module is not the one that its manifest names") == 1
+    assert "cell=odd" in caplog.text
+
+
+def _digest(path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 BROKEN = """

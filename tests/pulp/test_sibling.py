@@ -34,6 +34,18 @@ def test_case_17_calls_reach_the_sibling_and_state_is_kept_between_them(pair) ->
         assert pair.runtime.cell(name).probe_alloc_live() in (0, 1)
 
 
+def test_case_17_an_orchestrator_calls_two_engines_that_keep_their_state(application) -> None:
+    app = application(
+        {**KIT, "name": "lead", "consumes": ["math", "text"]},
+        {**KIT, "name": "math", "provides": ["math.double"]},
+        {**KIT, "name": "text", "provides": ["text.label"]},
+    )
+    for number in range(1, 4):
+        for engine in ("math", "text"):
+            assert relay(app, "lead", engine, "count") == (0, bytes([number, 0, 0, 0]))
+        assert relay(app, "lead", "text", "reverse", b"%d" % (10 + number)) == (0, b"%d1" % number)
+
+
 @pytest.mark.parametrize(
     ("target", "function", "code"),
     [

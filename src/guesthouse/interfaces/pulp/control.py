@@ -87,8 +87,10 @@ class ControlSocket:
                 continue
             try:
                 connection, _ = self._socket.accept()
-            except OSError:  # nobody came within the wait
+            except OSError as error:
                 self._slots.release()
+                if not isinstance(error, TimeoutError):  # no descriptor is left, for example
+                    self._stopping.wait(_WAIT)
                 continue
             threading.Thread(
                 target=self._serve, args=(connection,), name="pulp-control-client", daemon=True

@@ -17,6 +17,7 @@ from guesthouse.interfaces.pulp.printing import Printer
 from guesthouse.interfaces.pulp.providers import selected
 from guesthouse.interfaces.pulp.spec import CellSpec
 from guesthouse.interfaces.pulp.surroundings import NeighbourGuest, Side, Surroundings
+from guesthouse.observe import log
 
 if TYPE_CHECKING:
     from guesthouse.capabilities import Capability
@@ -113,8 +114,13 @@ def read_module(spec: CellSpec) -> bytes:
         wasm = spec.read()
     except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
         raise LoadError(f"read wasm: {error}", guest=spec.label) from None
-    found = hashlib.sha256(wasm).hexdigest() if spec.wasm_sha256 else ""
-    if found != spec.wasm_sha256:
+    found = hashlib.sha256(wasm).hexdigest() if spec.wasm_sha256 or spec.noted_sha256 else ""
+    if spec.noted_sha256 and found != spec.noted_sha256:
+        log.warning(
+            "module is not the one that its manifest names", cell=spec.label, sha256=found,
+            wasm_sha256=spec.noted_sha256,
+        )  # fmt: skip
+    if spec.wasm_sha256 and found != spec.wasm_sha256:
         raise LoadError(
             f"read wasm: the module's digest is {found}, but {spec.wasm_sha256} is pinned; "
             "somebody has changed the file since: restore it, or pin the new digest",

@@ -114,6 +114,10 @@ def examine(spec: CellSpec, registry: Registry, beside: Registry) -> Report:
     report.imports = [_shown(need) for need in needs if need.item.module == "pulp"]
     report.problems += [text for need in needs if (text := _problem(need, registry))]
     report.notes += _notes(info, needs, granted, registry)
+    if spec.noted_sha256 not in ("", info.sha256):
+        report.notes.append(
+            f"wasm_sha256 names another module, {spec.noted_sha256}; an application would refuse this one"
+        )
     return report
 
 

@@ -39,6 +39,8 @@ class CellSpec:
         storage: directory of its files below the storage root, where it is not the name (spec 5.8).
         scope: which application it belongs to.
         wasm_sha256: digest that the module must have whenever it is read; blank for any.
+        noted_sha256: digest that its manifest names outside of an application, where Pulp does not compare
+            it; another one is told, not refused (spec/pulp.md 4.1).
         providers: whose capability it wants, where several offer one name (spec 5.9).
         disk: what it may keep on disk.
     """
@@ -59,6 +61,7 @@ class CellSpec:
     storage: Path | None = None
     scope: Scope | None = None
     wasm_sha256: str = ""
+    noted_sha256: str = ""
     providers: Mapping[str, str] = field(default_factory=dict)
     disk: Quota = field(default_factory=Quota)
 
@@ -123,6 +126,7 @@ class CellSpec:
             instances=manifest.instances,
             providers=manifest.capability_providers,
             disk=Quota(manifest.max_disk_bytes, manifest.max_disk_files),
+            noted_sha256=manifest.wasm_sha256,
         )
 
     @classmethod
@@ -147,4 +151,5 @@ class CellSpec:
             storage=scope.storage(namespace),
             scope=scope,
             wasm_sha256=manifest.wasm_sha256,
+            noted_sha256="",
         )

@@ -76,7 +76,7 @@ def _text(value: Any) -> str:
         return value.decode("utf-8", "replace")
     if isinstance(value, int):
         return str(value)
-    mantissa, e, exponent = f"{value:.15g}".partition("e")
+    mantissa, e, exponent = f"{value or 0.0:.15g}".partition("e")
     return f"{mantissa}{'' if '.' in mantissa or not mantissa[-1:].isdigit() else '.0'}{e}{exponent}"
 
 
