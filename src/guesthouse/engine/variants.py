@@ -30,6 +30,10 @@ POOL_MEMORIES_PER_MODULE = 4
 POOL_TABLES_PER_MODULE = 4
 #: Address space of one slot: the largest memory, its guards, and its share of tables and heaps.
 POOL_SLOT_BYTES = 6 << 30
+#: Inaccessible bytes behind each memory of the pool. The odd half a megabyte moves memories off the borders
+#: of the 2 MiB that one page table of the processor covers: where a program's stack ends at such a border, as
+#: the 4 MiB of Faasm functions would, the kernel makes and frees one more table for each call.
+POOL_GUARD_BYTES = (32 << 20) + (544 << 10)
 #: Bytes of a used memory that are zeroed in place rather than given back to the kernel.
 POOL_KEEP_RESIDENT = 64 << 10
 
@@ -155,7 +159,7 @@ class Variant:
         self._engine = wasmtime.Engine(config)
         faults.remember()
         self.pointer: int = ctypes.cast(self._engine.ptr(), ctypes.c_void_p).value or 0
-        self.settings = repr(kind)
+        self.settings = repr((kind, POOL_GUARD_BYTES if kind.pooled else None))
         self.places = Places(slots) if kind.pooled else None
         ticker.start(self.pointer)
         # Modules, templates and compilations keep their variant, so that it ends with the last of them and
@@ -195,6 +199,7 @@ class Variant:
             ("max_unused_warm_slots", slots),
         ):
             getattr(ffi, f"wasmtime_pooling_allocation_config_{option}_set")(pool, value)
+        ffi.wasmtime_config_memory_guard_size_set(config, POOL_GUARD_BYTES)
         ffi.wasmtime_pooling_allocation_strategy_set(config, pool)
         ffi.wasmtime_pooling_allocation_config_delete(pool)
 
