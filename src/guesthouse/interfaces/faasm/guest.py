@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 
 from guesthouse.calls import Call, Outcome
 from guesthouse.engine import Exit, Instance
@@ -22,7 +23,8 @@ from guesthouse.interfaces.faasm.imports import IMPORTS
 from guesthouse.interfaces.faasm.libraries import Rows
 from guesthouse.interfaces.faasm.message import Message, message_of, signed
 from guesthouse.interfaces.faasm.processes import Processes, has_shared_memory
-from guesthouse.interfaces.faasm.session import SESSION, Session, session_of
+from guesthouse.interfaces.faasm.rows import ENV
+from guesthouse.interfaces.faasm.session import SESSION, Session, opened, session_of
 from guesthouse.interfaces.faasm.settings import Settings
 from guesthouse.interfaces.faasm.setup import PROGRAM, Printed, Setup
 from guesthouse.interfaces.faasm.space import windows
@@ -61,7 +63,8 @@ class FaasmSide(GuestSide):
         self._destructors = _DESTRUCTORS in exports
         self._prints = self.settings.capture_stdout
         self._files = files.FileView(guest) if files.CAPABILITY in guest.granted else None
-        self._rows: Rows = self._library_rows(guest.granted)
+        # Only WASI and WASIX ask how they are to be set up.
+        self._commands = any(item.module != ENV for item in guest.info.imports)
         self._setup = Setup(self._files.directories if self._files is not None else {}, self._prints)
         self._setup_read_only = Setup(self._files.read_only if self._files is not None else {}, self._prints)
         self._setup_without_files = Setup({}, self._prints)
@@ -71,35 +74,48 @@ class FaasmSide(GuestSide):
     # -- around a call
 
     def bind(self, instance: Instance, call: Call | None) -> None:
-        """Open the call's session, and say how its WASI part is to be set up."""
+        """Say how the call's session is opened, and how its WASI part is to be set up."""
         if self._state is not None:
             state.bind(instance, self._state, self.guest.tenant)
         if call is None:
             return
-        view, rows, setup = self._files, self._rows, self._setup
-        if call.capabilities is not None:  # less than the guest itself was granted, perhaps
-            rows = self._library_rows(self.guest.granted & call.capabilities)
-            if files.CAPABILITY not in call.capabilities:
-                view, setup = None, self._setup_without_files
-        if view is not None and view.full:
-            setup = self._setup_read_only
-        session = call.scratch[SESSION] = Session(self.settings, self.guest, view, rows)
-        call.scratch[Command] = setup.command(call.payload, message_of(call), session)
-        if isinstance(call.payload, Command) and isinstance(call.payload.stdin, bytes):
-            instance.input = call.payload.stdin
+        scratch, payload = call.scratch, call.payload
+        scratch[SESSION] = self._open
+        if isinstance(payload, Command):
+            if isinstance(payload.stdin, bytes):
+                instance.input = payload.stdin
+        elif not self._prints and not message_of(call).cmdline:
+            if self._commands:
+                scratch[Command] = self._setup_for(call).plain
+            return
+        scratch[Command] = self._setup_for(call).command(payload, message_of(call), session_of(call))
+
+    def _setup_for(self, call: Call) -> Setup:
+        """Return what sets a call's WASI part up, by the files that it may use."""
+        view = self._view(call)
+        if view is None:
+            return self._setup_without_files
+        return self._setup_read_only if view.full else self._setup
+
+    def _view(self, call: Call) -> files.FileView | None:
+        """Return the files that a call may use; its caller may have had less than the guest was granted."""
+        if self._files is None or call.capabilities is None or files.CAPABILITY in call.capabilities:
+            return self._files
+        return None
+
+    def _open(self, call: Call) -> Session:
+        """Open the session of a call."""
+        return Session(self.settings, self.guest, self._view(call), partial(self._library_rows, call))
 
     def release(self, instance: Instance, call: Call | None) -> None:
         """End the session."""
-        if call is not None:
-            session: Session | None = call.scratch.get(SESSION)
-            if session is not None:
-                session.end(call)
+        if call is not None and (session := opened(call)) is not None:
+            session.end(call)
 
-    def _library_rows(self, granted: Collection[str]) -> Rows:
-        """Return what libraries may import under these grants."""
-        if linking.CAPABILITY not in granted:
-            return {}
-        return linking.granted_rows((*IMPORTS, *WASI), granted)
+    def _library_rows(self, call: Call) -> Rows:
+        """Return what a call's libraries may import."""
+        granted = self.guest.granted
+        return _rows_under(granted if call.capabilities is None else granted & call.capabilities)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -146,7 +162,6 @@ class FaasmSide(GuestSide):
 
     def _enter_threaded(self, instance: Instance, call: Call, message: Message) -> int:
         """Run the function; what ends any thread by exception ends the call (spec 5.4)."""
-        session = session_of(call)
         failure: BaseException | None = None
         code = 0
         try:
@@ -155,7 +170,8 @@ class FaasmSide(GuestSide):
             failure = error
             raise
         finally:
-            crew = session.crew
+            session = opened(call)
+            crew = None if session is None else session.crew
             if crew is not None:
                 crew.end()
                 if crew.output is not None and failure is None and not instance.output:
@@ -205,7 +221,7 @@ class FaasmSide(GuestSide):
 
     def holdings(self, instance: Instance) -> Mapping[str, int]:
         """Count the state values that are mapped into the instance, and its libraries."""
-        session = instance.call.scratch.get(SESSION) if instance.call is not None else None
+        session = opened(instance.call) if instance.call is not None else None
         libraries = session.libraries if session is not None else None
         return {
             "pointers into state": windows(instance),
@@ -244,6 +260,13 @@ class FaasmSide(GuestSide):
             return _code(instance.invoke(_MAIN_VOID))
         words = [PROGRAM, *args]
         return _code(instance.invoke(_MAIN_ARGS, len(words), _place_arguments(instance, words)))
+
+
+@lru_cache(maxsize=16)
+def _rows_under(granted: frozenset[str]) -> Rows:
+    if linking.CAPABILITY not in granted:
+        return {}
+    return linking.granted_rows((*IMPORTS, *WASI), granted)
 
 
 def _arguments(type_: tuple[str, str], call: Call, name: str) -> tuple[int, ...]:

@@ -86,7 +86,7 @@ def _libraries(call: Call, session: Session) -> Libraries:
     if session.libraries is None:
         if session.files is None:
             raise LoadError("libraries are read from files, and faasm.files was not granted")
-        session.libraries = Libraries(call.instance, session.files, session.rows)
+        session.libraries = Libraries(call.instance, session.files, session.rows())
     return session.libraries
 
 

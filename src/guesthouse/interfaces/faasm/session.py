@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from guesthouse.interfaces.faasm.shared import Section
     from guesthouse.interfaces.faasm.synchronisation import Synchronisation
 
-#: Key of the session in ``Call.scratch``.
+#: Key in ``Call.scratch`` of the session, or of what opens it: most calls do without.
 SESSION = object()
 
 
@@ -34,7 +34,7 @@ class Session:
         look_at: number of children at which their outputs are counted next.
         kept: guest addresses of what the host allocated once, by purpose.
         files: the files it may use, ``None`` for none.
-        rows: the host functions that its libraries may import.
+        rows: returns the host functions that its libraries may import.
         libraries: what it loaded, ``None`` before the first.
         linking_error: what `dlerror` will tell.
         crew: its threads, ``None`` while there is no need to tell them apart.
@@ -49,9 +49,9 @@ class Session:
     )  # fmt: skip
 
     def __init__(
-        self, settings: Settings, guest: LoadedGuest, files: FileView | None = None, rows: Rows | None = None
+        self, settings: Settings, guest: LoadedGuest, files: FileView | None, rows: Callable[[], Rows]
     ) -> None:
-        self.settings, self.guest, self.files, self.rows = settings, guest, files, rows or {}
+        self.settings, self.guest, self.files, self.rows = settings, guest, files, rows
         self.limits = guest.limits
         self.libraries: Libraries | None = None
         self.linking_error: str | None = None
@@ -81,6 +81,15 @@ class Session:
 
 
 def session_of(call: Any) -> Session:
-    """Return the session of a running call."""
-    session: Session = call.scratch[SESSION]
+    """Return the session of a running call, opened now if it was not needed before."""
+    found: Session | Callable[[Call], Session] = call.scratch[SESSION]
+    if isinstance(found, Session):
+        return found
+    session = call.scratch[SESSION] = found(call)
     return session
+
+
+def opened(call: Any) -> Session | None:
+    """Return the session of a call, ``None`` when it has not been needed so far."""
+    found = call.scratch.get(SESSION)
+    return found if isinstance(found, Session) else None

@@ -33,12 +33,15 @@ class Setup:
     Args:
         directories: what it is given of the file system.
         prints: whether what it prints is captured for its output.
+
+    Attributes:
+        plain: the command of a call without arguments, where nobody wants what it prints.
     """
 
     def __init__(self, directories: Mapping[str, Any], prints: bool) -> None:
         self._directories = directories
         self._prints = prints
-        self._plain = self._make((), {}, {}, None, None)
+        self.plain = self._make((), {}, {}, None, None)
 
     def command(self, payload: object, message: Message, session: Session) -> Command:
         """Return how the WASI part of one call is set up, and tell the session its arguments and sinks.
@@ -57,8 +60,6 @@ class Setup:
                 session.stdout if payload.stdout is None else payload.stdout,
                 session.stderr if payload.stderr is None else payload.stderr,
             )  # fmt: skip
-        if not self._prints and not message.cmdline:
-            return self._plain
         session.args = tuple(message.cmdline.split(" ")) if message.cmdline else ()
         if self._prints:
             session.stdout = session.stderr = session.printed.append

@@ -8,7 +8,7 @@ appended to the output, one per line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from guesthouse.calls import Call, Outcome
@@ -42,7 +42,7 @@ class WasiSide(GuestSide):
     def __init__(self, guest: LoadedGuest) -> None:
         super().__init__(guest)
         self._options = {name: guest.options[name] for name in OPTIONS if name in guest.options}
-        self._known: tuple[Command, WasiOptions] | None = None
+        self._known: tuple[Command, Callable[[], Process]] | None = None
 
     def bind(self, instance: Instance, call: Call | None) -> None:
         """Give the instance descriptors, arguments and an environment of its own, unless it has them."""
@@ -75,10 +75,10 @@ class WasiSide(GuestSide):
 
     def _for_command(self, command: Command) -> Process:
         if self._known is not None and self._known[0] is command:
-            return self._known[1].process()
+            return self._known[1]()
         options = self._read(command)
         if not command.stdin and command.stdout is None and command.stderr is None:
-            self._known = command, options  # an owner hands the same one to all of its plain calls
+            self._known = command, options.maker()  # an owner hands the same one to all of its plain calls
         return options.process()
 
     def _read(self, command: Command) -> WasiOptions:

@@ -1,8 +1,10 @@
 # cython: language_level=3
 """What one WASI process keeps, as Python objects that own the C structures of ``table.pxd``."""
 
+from libc.stdint cimport uint32_t
+
 from guesthouse.engine.core cimport Attachment
-from guesthouse.interfaces.wasi.table cimport Blob, Task, Wasi
+from guesthouse.interfaces.wasi.table cimport Blob, Desc, Task, Wasi
 
 cdef class Strings:
     cdef bytes blob
@@ -20,6 +22,7 @@ cdef class Process:
     cdef list kept
     cdef readonly bint closed
     cdef object __weakref__
+    cdef _copy(self, uint32_t number, Desc* source)
     cdef _drop(self)
     cdef _keep(self, object thing)
 

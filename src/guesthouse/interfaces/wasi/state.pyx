@@ -111,6 +111,47 @@ cdef class Process:
             free(self.wasi.captured[1].data)
             free(self.wasi)
 
+    def another(self):
+        """Return a new process that is given the same as this one, which must not have run.
+
+        Raises:
+            ValueError: a descriptor can only belong to one of the two.
+        """
+        cdef Process made = Process.__new__(Process)
+        cdef Wasi* wasi = made.wasi
+        cdef uint32_t number
+        wasi.limit = self.wasi.limit
+        wasi.disk, wasi.disk_limit = self.wasi.disk, self.wasi.disk_limit
+        wasi.realtime_shift = self.wasi.realtime_shift
+        wasi.args, wasi.env = self.wasi.args, self.wasi.env
+        made.kept = None if self.kept is None else list(self.kept)
+        for number in range(2):
+            wasi.captured[number].limit = self.wasi.captured[number].limit
+        for number in range(self.wasi.capacity):
+            if self.wasi.table[number] != NULL:
+                made._copy(number, self.wasi.table[number])
+        return made
+
+    cdef _copy(self, uint32_t number, Desc* source):
+        """Give the process a descriptor like that of another."""
+        cdef Desc* desc
+        if source.ops != NULL or (source.fd >= 0 and not source.borrowed):
+            raise ValueError(f"descriptor {number} belongs to one process only")
+        if number < 3:
+            desc = &self.wasi.stdio[number]
+        else:
+            desc = create(source.kind, source.filetype, source.fd, source.rights, source.inheriting)
+            if desc == NULL or place(self.wasi, desc, number):
+                raise MemoryError
+            self.wasi.lowest = number + 1
+        desc.kind, desc.filetype, desc.fd, desc.borrowed = source.kind, source.filetype, source.fd, source.borrowed
+        desc.readonly, desc.flags = source.readonly, source.flags
+        desc.data, desc.length, desc.position = source.data, source.length, source.position
+        desc.preopen, desc.preopen_length = source.preopen, source.preopen_length
+        if source.object != NULL:
+            Py_INCREF(<object>source.object)
+            desc.object = source.object
+
     cdef _drop(self):
         cdef uint32_t number
         for number in range(self.wasi.capacity):
