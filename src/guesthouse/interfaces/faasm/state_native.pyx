@@ -12,7 +12,7 @@ from guesthouse.engine.record cimport OK, TRAPPED, Record, native_t, span, trap,
 from guesthouse.interfaces.faasm.space cimport (
     MOST_WINDOWS, Space, Window, extend, lock, space_of, unlock,
 )
-from guesthouse.interfaces.faasm.state_use cimport actor_of, key_at, outside, refuse
+from guesthouse.interfaces.faasm.state_use cimport key_at, outside, refuse, who
 from guesthouse.resources.state cimport arena as pages
 from guesthouse.resources.state cimport operations
 from guesthouse.resources.state.locking cimport Actor
@@ -23,12 +23,12 @@ from guesthouse.resources.state.values cimport Key, release
 
 cdef int read_state(Record* record, val_t* args, void* env) noexcept nogil:
     # (key, buffer, length) -> size; length 0 asks for the size only
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef uint64_t length = args[2].u32
     cdef uint8_t* into = span(record, args[1].u32, length)
     cdef int64_t answer
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     if length == 0:
         answer = operations.size(by, key)
@@ -47,12 +47,12 @@ cdef int read_state(Record* record, val_t* args, void* env) noexcept nogil:
 
 cdef int read_state_offset(Record* record, val_t* args, void* env) noexcept nogil:
     # (key, total, offset, buffer, length)
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
     cdef uint64_t length = args[4].u32
     cdef uint8_t* into = span(record, args[3].u32, length)
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     if into == NULL:
         return outside(record)
@@ -63,12 +63,12 @@ cdef int read_state_offset(Record* record, val_t* args, void* env) noexcept nogi
 
 cdef int write_state(Record* record, val_t* args, void* env) noexcept nogil:
     # (key, data, length)
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
     cdef uint64_t length = args[2].u32
     cdef uint8_t* data = span(record, args[1].u32, length)
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     if data == NULL:
         return outside(record)
@@ -79,12 +79,12 @@ cdef int write_state(Record* record, val_t* args, void* env) noexcept nogil:
 
 cdef int write_state_offset(Record* record, val_t* args, void* env) noexcept nogil:
     # (key, total, offset, data, length)
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
     cdef uint64_t length = args[4].u32
     cdef uint8_t* data = span(record, args[3].u32, length)
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     if data == NULL:
         return outside(record)
@@ -164,11 +164,11 @@ cdef int show_locked(Record* record, Space* space, operations.Place* place, uint
 
 cdef int read_state_ptr(Record* record, val_t* args, void* env) noexcept nogil:
     # (key, total) -> pointer
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef operations.Place place
     cdef int reason
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     reason = operations.locate(by, key, args[1].u32, 0, 0, 1, &place)
     if reason:
@@ -178,12 +178,12 @@ cdef int read_state_ptr(Record* record, val_t* args, void* env) noexcept nogil:
 
 cdef int read_state_offset_ptr(Record* record, val_t* args, void* env) noexcept nogil:
     # (key, total, offset, length) -> pointer to the byte at the offset
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef operations.Place place
     cdef uint64_t start = args[2].u32, length = args[3].u32
     cdef int reason
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     reason = operations.locate(by, key, args[1].u32, start, length, 0, &place)
     if reason:
@@ -195,10 +195,10 @@ cdef int read_state_offset_ptr(Record* record, val_t* args, void* env) noexcept 
 
 cdef int push_state(Record* record, val_t* args, void* env) noexcept nogil:
     # (key); the row's word: 1 for dirty runs only
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     reason = operations.push(by, key, env != NULL)
     return refuse(record, reason, key) if reason else OK
@@ -206,10 +206,10 @@ cdef int push_state(Record* record, val_t* args, void* env) noexcept nogil:
 
 cdef int push_state_partial_mask(Record* record, val_t* args, void* env) noexcept nogil:
     # (key, mask key)
-    cdef Actor* by = actor_of(record)
     cdef Key key, mask
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
-    if by == NULL or not key_at(record, args[0].u32, &key) or not key_at(record, args[1].u32, &mask):
+    if by == NULL or not key_at(record, args[1].u32, &mask):
         return TRAPPED
     reason = operations.push_masked(by, key, mask)
     return refuse(record, reason, key) if reason else OK
@@ -217,10 +217,10 @@ cdef int push_state_partial_mask(Record* record, val_t* args, void* env) noexcep
 
 cdef int pull_state(Record* record, val_t* args, void* env) noexcept nogil:
     # (key, total)
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     reason = operations.pull(by, key, args[1].u32)
     return refuse(record, reason, key) if reason else OK
@@ -228,10 +228,10 @@ cdef int pull_state(Record* record, val_t* args, void* env) noexcept nogil:
 
 cdef int flag_state_dirty(Record* record, val_t* args, void* env) noexcept nogil:
     # (key, total)
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     reason = operations.flag(by, key, args[1].u32, 0, 0, 1)
     return refuse(record, reason, key) if reason else OK
@@ -239,10 +239,10 @@ cdef int flag_state_dirty(Record* record, val_t* args, void* env) noexcept nogil
 
 cdef int flag_state_offset_dirty(Record* record, val_t* args, void* env) noexcept nogil:
     # (key, total, offset, length)
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     reason = operations.flag(by, key, args[1].u32, args[2].u32, args[3].u32, 0)
     return refuse(record, reason, key) if reason else OK
@@ -250,10 +250,10 @@ cdef int flag_state_offset_dirty(Record* record, val_t* args, void* env) noexcep
 
 cdef int lock_state(Record* record, val_t* args, void* env) noexcept nogil:
     # (key); the row's word: 1 for the write lock
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     reason = operations.lock(by, key, env != NULL)
     return refuse(record, reason, key) if reason else OK
@@ -261,10 +261,10 @@ cdef int lock_state(Record* record, val_t* args, void* env) noexcept nogil:
 
 cdef int unlock_state(Record* record, val_t* args, void* env) noexcept nogil:
     # (key); the row's word: 1 for the write lock
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     reason = operations.unlock(by, key, env != NULL)
     return refuse(record, reason, key) if reason else OK
@@ -272,12 +272,12 @@ cdef int unlock_state(Record* record, val_t* args, void* env) noexcept nogil:
 
 cdef int append_state(Record* record, val_t* args, void* env) noexcept nogil:
     # (key, data, length)
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
     cdef uint64_t length = args[2].u32
     cdef uint8_t* data = span(record, args[1].u32, length)
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     if data == NULL:
         return outside(record)
@@ -288,12 +288,12 @@ cdef int append_state(Record* record, val_t* args, void* env) noexcept nogil:
 
 cdef int read_appended_state(Record* record, val_t* args, void* env) noexcept nogil:
     # (key, buffer, length, elements)
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
     cdef uint64_t length = args[2].u32
     cdef uint8_t* into = span(record, args[1].u32, length)
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     if into == NULL:
         return outside(record)
@@ -303,10 +303,10 @@ cdef int read_appended_state(Record* record, val_t* args, void* env) noexcept no
 
 cdef int clear_appended_state(Record* record, val_t* args, void* env) noexcept nogil:
     # (key)
-    cdef Actor* by = actor_of(record)
     cdef Key key
+    cdef Actor* by = who(record, args[0].u32, &key)
     cdef int reason
-    if by == NULL or not key_at(record, args[0].u32, &key):
+    if by == NULL:
         return TRAPPED
     reason = operations.clear_appended(by, key)
     return refuse(record, reason, key) if reason else OK

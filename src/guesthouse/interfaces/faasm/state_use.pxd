@@ -7,8 +7,9 @@ from guesthouse.engine.record cimport Record
 from guesthouse.resources.state.locking cimport Actor
 from guesthouse.resources.state.values cimport Key
 
-# The actor of the instance, opened with the first host call; NULL: the call was ended.
-cdef Actor* actor_of(Record* record) noexcept nogil
+# Who asks, and for which key, a C string of the guest: the actor of the instance, opened with the first host call;
+# NULL: the call was ended.
+cdef Actor* who(Record* record, uint32_t pointer, Key* key) noexcept nogil
 
 # A C string of the guest; 1, or 0 when the call was ended.
 cdef int key_at(Record* record, uint32_t pointer, Key* key) noexcept nogil

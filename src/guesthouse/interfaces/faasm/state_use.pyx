@@ -154,6 +154,11 @@ cdef int key_at(Record* record, uint32_t pointer, Key* key) noexcept nogil:
     return 1
 
 
+cdef Actor* who(Record* record, uint32_t pointer, Key* key) noexcept nogil:
+    cdef Actor* by = actor_of(record)
+    return by if by != NULL and key_at(record, pointer, key) else NULL
+
+
 cdef int refuse(Record* record, int reason, Key key) noexcept with gil:
     """Ends the call with the reason in words; answers TRAPPED."""
     cdef Use* use = <Use*> record.slots[SLOT]
