@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -34,6 +35,18 @@ print("compiled" if ended else "failed")
 def test_closing_during_a_compilation_does_not_end_the_process():
     ended = subprocess.run([sys.executable, "-c", SLOW], capture_output=True, check=False, timeout=120)
     assert (ended.returncode, ended.stdout) == (0, b"compiled\n"), ended.stderr[-500:]
+
+
+def test_an_instance_that_is_collected_together_with_its_engine_complains_about_nothing(monkeypatch):
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: complaints.append(unraisable.exc_value))
+    engine = Engine(cache=False)
+    instance = engine.compile(wat_to_wasm("(module (memory 1))")).link({}).open()
+    instance.start()
+    instance.call = [instance, engine]  # a cycle
+    del instance, engine
+    gc.collect()
+    assert complaints == []
 
 
 def test_a_closed_engine_compiles_no_more():

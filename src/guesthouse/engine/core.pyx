@@ -110,8 +110,11 @@ cdef class Instance:
         Py_XDECREF(record.pending)
         free(record)
         self.attachments = []               # what they refer to the instance by must not keep it alive
-        if self.places is not None and self.places.line:
-            self.places.free()
+        try:
+            if self.places is not None and self.places.line:
+                self.places.free()
+        except AttributeError:              # collected together with the line: nobody waits in it
+            pass
 
     # -- before the start
 
