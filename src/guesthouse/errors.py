@@ -391,7 +391,8 @@ class CallRefused(CallError):
 
     Attributes:
         what: the bound that was reached: ``depth``, ``children``, ``tree`` or ``queued``; ``shutdown`` when
-            the host takes no more calls; ``cycle`` when two calls would wait for each other.
+            the host takes no more calls; ``cycle`` when two calls would wait for each other; ``close`` when a
+            host function closes the host that runs it.
         limit: how many are allowed; ``None`` where it is no matter of number.
     """
 
@@ -406,6 +407,11 @@ class CallRefused(CallError):
         self.what, self.limit = what, limit
         if what == "shutdown":
             text = "the host is shutting down and takes no more calls"
+        elif what == "close":
+            text = (
+                "a host function cannot close the host that runs it, since closing waits for the calls that "
+                "run; close it from elsewhere, or when the call has ended"
+            )
         elif what == "cycle":
             text = "the call waits, through others, for the very call that would wait for it"
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import os
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import Any, Self
 
 from guesthouse.calls import Call, CallLimits, Outcome, Result, Scheduler, crossing
 from guesthouse.engine import Engine, Module, ModuleInfo, Progress, read
-from guesthouse.errors import LoadError, NotFound, ResourceError
+from guesthouse.errors import CallRefused, LoadError, NotFound, ResourceError
 from guesthouse.guest import Guest
 from guesthouse.interfaces import Interface, available
 from guesthouse.limits import Limits
@@ -417,7 +418,13 @@ class Host:
     # -- the end
 
     def close(self) -> None:
-        """Cancel what runs, end all guests, close the resources; harmless when done twice."""
+        """Cancel what runs, end all guests, close the resources; harmless when done twice.
+
+        Raises:
+            CallRefused: a host function asked for it, in a call of this very host; nothing was closed.
+        """
+        if self._runs_caller():
+            raise CallRefused("close")
         with self._lock:
             if self._closed:
                 return
@@ -436,6 +443,18 @@ class Host:
         if self._owns_engine:
             with contextlib.suppress(RuntimeError):
                 self.engine.close()
+
+    def _runs_caller(self) -> bool:
+        """Whether this thread is inside a guest of this host; looked up here, since calls are many."""
+        own = self._services.get("pulp")  # cells that are stepped, which is no call
+        if own is not None and own.runs_caller():
+            return True
+        frame = inspect.currentframe()
+        while frame is not None:
+            if frame.f_code is Host.run.__code__ and frame.f_locals.get("self") is self:
+                return True
+            frame = frame.f_back
+        return False
 
     def __enter__(self) -> Self:
         return self

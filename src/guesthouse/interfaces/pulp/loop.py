@@ -128,6 +128,11 @@ class StepLoop:
         """Begin to step."""
         self._thread.start()
 
+    @property
+    def here(self) -> bool:
+        """Whether this thread is the loop's own."""
+        return threading.current_thread() is self._thread
+
     def stop(self) -> None:
         """Ask the loop to end and leave the events that wait to others."""
         self._stopping = True

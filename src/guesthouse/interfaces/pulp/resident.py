@@ -193,6 +193,12 @@ class Residence:
         vacate(resident.unit.cells, CALL_GRACE)
         resident.unit.shut_down_within(resident.unit.spec.timeout)
 
+    def runs_caller(self) -> bool:
+        """Whether this thread is the one that steps a cell, and so is inside of it."""
+        with self._lock:
+            residents = list(self._residents.values())
+        return any(loop.here for resident in residents for loop in resident.unit.loops)
+
     def post(self, event: Event) -> Posted:
         """Queue an event for its cell."""
         resident = self._residents.get(event.cell_id)
