@@ -7,7 +7,7 @@ from tests.faasm.conftest import IMPORTS, module
 
 from guesthouse import Limits
 from guesthouse.engine import Native, wat_to_wasm
-from guesthouse.errors import CallRefused, ManifestError, OutputLimit, Trap
+from guesthouse.errors import CallRefused, LoadError, ManifestError, OutputLimit, Trap
 from guesthouse.interfaces.faasm import interface
 
 ECHO = module(
@@ -353,3 +353,31 @@ def test_negative_codes_keep_their_value(load, way):
 def test_a_timeout_that_is_no_time_is_refused_at_load(load, timeout):
     with pytest.raises(ManifestError, match="CHAINED_CALL_TIMEOUT"):
         load("f", ECHO, config={"CHAINED_CALL_TIMEOUT": timeout})
+
+
+@pytest.mark.parametrize(
+    ("export", "told"),
+    [
+        ('(func (export "_start") (param i32))', r"'_start' is \(i32\) -> \(\).*calls it as \(\) -> \(\)"),
+        (
+            '(func (export "_start")) (func (export "__wasm_call_ctors") (result i32) (i32.const 1))',
+            "'__wasm_call_",
+        ),
+        ('(func (export "__main_void") (param i32) (result i32) (i32.const 0))', "'__main_void'"),
+        ('(func (export "_start")) (func (export "_faasm_zygote") (param i32))', "'_faasm_zygote'"),
+        (
+            '(func (export "_start")) (global (export "_initialize") i32 (i32.const 0))',
+            "'_initialize' is a global",
+        ),
+    ],
+)
+def test_exports_of_types_that_nobody_calls_refuse_the_module(load, export, told):
+    with pytest.raises(LoadError, match=told):
+        load("f", module("input", export))
+
+
+def test_reactors_whose_start_takes_parameters_say_so(host):
+    wasm = wat_to_wasm('(module (func (export "_initialize") (param i32)) (func (export "run")))')
+    guest = host.load(wasm, name="odd")
+    with pytest.raises(LoadError, match=r"its export '_initialize' is \(i32\) -> \(\)"):
+        guest.call(entry="run")

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from guesthouse.calls import Call, Outcome, Result
 from guesthouse.calls.crossing import Callee
-from guesthouse.engine import HostFunction, Instance, Module, ModuleInfo, Template
-from guesthouse.errors import NotFound
+from guesthouse.engine import HostFunction, Instance, Module, ModuleInfo, Template, signature
+from guesthouse.errors import LoadError, NotFound
 from guesthouse.limits import Limits
 from guesthouse.registry import Links
 
@@ -22,6 +22,28 @@ from guesthouse.registry import Links
 INITIALIZE, CONSTRUCTORS = "_initialize", "__wasm_call_ctors"
 #: Guests that were made to be frozen by Wizer export this; it runs their constructors itself.
 WIZER = "wizer.initialize"
+
+
+def check_types(info: ModuleInfo, types: Mapping[str, Collection[tuple[str, str]]]) -> None:
+    """Refuse a module that exports something under a name that the host calls, and of another type.
+
+    Args:
+        info: what the module declares.
+        types: by name of the export, the parameter and result letters that it may have.
+
+    Raises:
+        LoadError: the first such export.
+    """
+    for name, wanted in types.items():
+        item = info.exports.get(name)
+        if item is None or (item.kind == "function" and (item.params, item.results) in wanted):
+            continue
+        found = signature(item.params, item.results) if item.kind == "function" else f"a {item.kind}"
+        called = " or ".join(signature(*each) for each in wanted)
+        raise LoadError(
+            f"its export {name!r} is {found}, but the host calls it as {called}; rename it, or build it with "
+            f"that type"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +254,7 @@ class GuestSide:
         early = further is not None and further != WIZER and CONSTRUCTORS in self.guest.info.exports
         for name in (INITIALIZE, *((CONSTRUCTORS,) if early else ())):
             if instance.exports(name):
+                check_types(self.guest.info, {name: (("", ""),)})
                 instance.invoke(name)
                 return Beginning(after="its constructors", without=(name,))
         return Beginning()

@@ -17,6 +17,7 @@ from guesthouse.interfaces.contract import (
     Command,
     GuestSide,
     LoadedGuest,
+    check_types,
 )
 from guesthouse.interfaces.faasm import files, linking, state
 from guesthouse.interfaces.faasm.imports import IMPORTS
@@ -39,6 +40,18 @@ _DESTRUCTORS = "__wasm_call_dtors"
 _MAIN_VOID, _MAIN_ARGS = "__main_void", "__main_argc_argv"
 MAINS = (_MAIN_VOID, _MAIN_ARGS)
 
+#: Types of the exports that the host calls.
+_PLAIN, _CODE = ("", ""), ("", "i")
+_TYPES = {
+    _START: (_PLAIN, _CODE),
+    ZYGOTE: (_CODE, _PLAIN),
+    INITIALIZE: (_PLAIN,),
+    CONSTRUCTORS: (_PLAIN,),
+    _DESTRUCTORS: (_PLAIN,),
+    _MAIN_VOID: (_CODE, _PLAIN),
+    _MAIN_ARGS: (("ii", "i"), ("ii", "")),
+}
+
 _PAGE = 65_536
 
 
@@ -50,10 +63,12 @@ class FaasmSide(GuestSide):
 
     Raises:
         ManifestError: a setting in the guest's configuration is wrong.
+        LoadError: an export that the host calls is of another type.
     """
 
     def __init__(self, guest: LoadedGuest) -> None:
         super().__init__(guest)
+        check_types(guest.info, _TYPES)
         self.settings = Settings.read(guest.config)
         exports = guest.info.exports
         self._zygote = ZYGOTE in exports
@@ -300,7 +315,7 @@ def _place_arguments(instance: Instance, words: list[str]) -> int:
     texts = [word.encode() + b"\0" for word in words]
     table = 4 * (len(texts) + 1)
     size = table + sum(map(len, texts))
-    if instance.exports("malloc"):
+    if instance.signature("malloc") == ("i", "i"):
         start: int = instance.invoke("malloc", size) & 0xFFFFFFFF
     else:
         start = instance.grow(-(-size // _PAGE)) * _PAGE

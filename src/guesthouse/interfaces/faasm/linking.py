@@ -72,7 +72,7 @@ def dlerror(call: Call) -> int:
     at = session.kept.get("dlerror")
     if at is None:
         instance = call.instance
-        with_malloc = instance.exports("malloc")
+        with_malloc = instance.signature("malloc") == ("i", "i")
         at = (instance.invoke("malloc", _MOST_MESSAGE) if with_malloc else 0) or reserve(
             instance, _MOST_MESSAGE
         )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 REQUIRED_EXPORTS = {"pulp_init": ("ii", "i"), "pulp_step": ("ii", "i"), "pulp_shutdown": ("", "i")}
 OPTIONAL_EXPORTS = {
+    "_initialize": ("", ""),
+    "_start": ("", ""),
     "pulp_alloc": ("i", "i"),
     "pulp_on_call": ("iiiiii", "i"),
     "pulp_post_return": ("ii", ""),

@@ -14,7 +14,7 @@ from typing import Any
 from guesthouse.calls import Call, Outcome
 from guesthouse.engine import Exit, Instance, ModuleInfo, signature
 from guesthouse.errors import CallError, NotFound
-from guesthouse.interfaces.contract import Command, GuestSide, LoadedGuest
+from guesthouse.interfaces.contract import INITIALIZE, Command, GuestSide, LoadedGuest, check_types
 from guesthouse.interfaces.wasi.imports import IMPORTS
 from guesthouse.interfaces.wasi.options import WasiOptions
 from guesthouse.interfaces.wasi.state import SLOT, Context, Process, context_of
@@ -134,8 +134,9 @@ class WasiSide(GuestSide):
         if kind is None:
             functions = [name for name, item in self.guest.info.exports.items() if item.kind == "function"]
             raise NotFound("entry", entry, known=functions, guest=self.guest.name)
-        if entry != "_start" and instance.exports("_initialize"):
-            instance.invoke("_initialize")
+        if entry != "_start" and instance.exports(INITIALIZE):
+            check_types(self.guest.info, {INITIALIZE: (("", ""),)})
+            instance.invoke(INITIALIZE)
         if kind in (("", ""), ("", "i")):
             return instance.invoke(entry) or 0, b""
         results = instance.invoke(entry, *self._numbers(entry, kind, call))
