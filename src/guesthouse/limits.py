@@ -130,7 +130,7 @@ class Limits:
         fan_out: children that a call may have unfinished at once.
         depth: how deep calls may nest.
         threads: threads that a call may have beside its first one.
-        disk: bytes that a guest may keep on disk.
+        disk: bytes by which files may grow in a call, and that a tenant's Faasm files may have in all.
     """
 
     memory: int

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import threading
 from pathlib import Path
 
 import pytest
 
 import guesthouse
 from guesthouse import Limits
+from guesthouse.engine import wat_to_wasm
 from guesthouse.errors import MissingImports, Trap
 from guesthouse.resources.files import FileTrees
 from guesthouse.testing import guests
@@ -61,8 +63,6 @@ def test_case_state_file_makes_a_file_a_value(c, host):
 
 
 def test_state_from_a_file_that_cannot_be_read_ends_the_call(load):
-    from guesthouse.engine import wat_to_wasm
-
     for path in ("/nowhere", "/etc", "/../secret", ""):
         wasm = wat_to_wasm(f"""(module
           (import "env" "__faasm_write_state_from_file" (func $set (param i32 i32) (result i32)))
@@ -127,6 +127,74 @@ def test_a_full_tree_can_be_read_and_no_longer_written(c, trees, monkeypatch):
     assert files.invoke(b"o").code == 0
     trees.tree(TENANT).delete("large")
     assert files.invoke(b"w").code == 0
+
+
+DQUOT = 19
+KIB = 1024
+
+
+def hogged(result):
+    done, error = result.unwrap().split()
+    return int(done), int(error)
+
+
+def test_what_a_tenant_writes_is_bounded_while_its_calls_write(c, trees):
+    hog = c("hog", limits=Limits(disk="1MiB", wall="60s"))
+    most = KIB * KIB
+    for turn in range(3):
+        calls = [hog.submit(b"w file%d 3000" % number) for number in range(2)]
+        ends = [hogged(call.result()) for call in calls]
+        assert {error for _, error in ends} == {DQUOT}
+        # What the tree holds from the beginning counts, too; a second of drift is put right by measuring.
+        assert most - 100 * KIB < sum(done for done, _ in ends) <= most, turn
+        assert hogged(hog.invoke(b"w another 10")) == (0, DQUOT)
+        for number in range(2):  # a full tree can be made emptier
+            hog.invoke(b"d file%d" % number)
+        hog.invoke(b"d another")  # there was room for its name, perhaps
+    assert trees.tree(TENANT).usage() < 100 * KIB
+
+
+def test_empty_files_are_bounded_too(c):
+    hog = c("hog", limits=Limits(disk="1MiB", wall="60s"))
+    done, error = hogged(hog.invoke(b"n folder 100000"))
+    assert error == DQUOT and 1500 < done <= 2048
+    assert hogged(hog.invoke(b"n other 1"))[1] == DQUOT
+    roomy = c("hog", tenant="roomy", limits=Limits(wall="60s"))
+    assert hogged(roomy.invoke(b"n folder 3000")) == (3000, 0)
+
+
+AFTERWARDS = """(module (import "test" "pause" (func $pause))
+  (import "env" "__faasm_write_state_from_file" (func $set (param i32 i32) (result i32)))
+  (import "env" "dlopen" (func $dlopen (param i32 i32) (result i32)))
+  (import "env" "dlerror" (func $dlerror (result i32)))
+  (import "env" "__faasm_write_output" (func $output (param i32 i32)))
+  (table (export "__indirect_function_table") 1 funcref)
+  (memory (export "memory") 1) (data (i32.const 0) "key\\00/etc/hosts\\00")
+  (func (export "_start")
+    (call $pause)
+    (drop (call $set (i32.const 0) (i32.const 4)))
+    (drop (call $dlopen (i32.const 4) (i32.const 0)))
+    (call $output (call $dlerror) (i32.const 100))))"""
+
+
+def test_what_a_running_call_needs_outlives_the_loading_of_its_guest():
+    inside, unloaded = threading.Event(), threading.Event()
+
+    @guesthouse.host_function
+    def pause(call) -> None:
+        inside.set()
+        assert unloaded.wait(20)
+
+    registry = guesthouse.Registry().gated(guesthouse.capability("test.pause", pause, module="test"))
+    with guesthouse.Host(registry=registry) as host:
+        guest = host.load(wat_to_wasm(AFTERWARDS), name="f", grant=["faasm", "test.pause"])
+        running = guest.submit()
+        assert inside.wait(20)
+        host.unload("f")
+        unloaded.set()
+        # The library is found, and is none: the file was read.
+        assert b"/etc/hosts: not a valid WebAssembly module" in running.result().unwrap()
+        assert host.service("state").get("default", b"key") == b"127.0.0.1\tlocalhost\n"
 
 
 def test_a_host_that_is_dropped_gives_its_directories_back():

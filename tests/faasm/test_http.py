@@ -9,6 +9,7 @@ import time
 import httpx
 import pytest
 
+import guesthouse
 from guesthouse.cli import main
 from guesthouse.engine.snapshot import is_snapshot
 from guesthouse.server import Gateway
@@ -453,3 +454,22 @@ def test_a_flush_drops_local_copies_and_keeps_what_is_global(client, upload, hos
     upload("echo")
     upload("echo")  # the same module again is as good as a new one
     assert planner(client, 10, batch("echo", b"x"), wait="20s").json()["finished"] is True
+
+
+def test_files_that_are_put_are_bounded_by_the_tenants_room_on_disk():
+    limits = guesthouse.Limits(disk="64KiB")
+    with guesthouse.Host(tenants={"default": limits, "roomy": guesthouse.Limits()}) as host:
+        with Gateway(host, "127.0.0.1:0", uploads=["faasm"]) as gateway:
+            with httpx.Client(base_url=gateway.url, timeout=20) as client:
+
+                def put(name, size, tenant="default"):
+                    headers, params = {"FilePath": name}, {"tenant": tenant}
+                    return client.put("/file", content=bytes(size), headers=headers, params=params)
+
+                assert put("one", 40_000).status_code == 200
+                refused = put("two", 40_000)
+                assert refused.status_code == 413
+                assert "delete some first" in refused.text
+                assert put("two", 1_000).status_code == 200
+                assert put("one", 400_000, "roomy").status_code == 200
+                assert client.put("/p/default/f", content=bytes(60_000)).status_code == 413

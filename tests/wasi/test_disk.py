@@ -103,3 +103,22 @@ def test_a_file_that_shrank_behind_a_descriptor_is_charged_again(wasi, tmp_path)
         filled(wasi, two, MIB // 2)
         assert wasi.fd_close(two) == wasi.fd_close(one) == 0
     assert used(tmp_path) <= MIB + 2 * PIECE
+
+
+def test_names_stop_at_the_limit_as_well(wasi):
+    made = 0
+    while (error := wasi.path_create_directory(3, *wasi.path(f"name{made}"))) == 0:
+        made += 1
+    assert (error, made) == (DQUOT, 2048)
+    assert wasi.open("file", flags=CREAT) == (DQUOT, None)
+    assert wasi.path_symlink(*wasi.path("name0"), 3, *wasi.path("link", 0x3100)) == DQUOT
+    for _ in range(3):
+        assert wasi.path_remove_directory(3, *wasi.path("name0")) == 0
+        assert wasi.open("file", flags=CREAT)[0] == 0
+        assert wasi.open("file", flags=CREAT)[0] == 0  # it is there: nothing new
+        assert wasi.path_link(3, 0, *wasi.path("file"), 3, *wasi.path("again", 0x3100)) == DQUOT
+        assert wasi.path_unlink_file(3, *wasi.path("file")) == 0
+        assert wasi.path_create_directory(3, *wasi.path("name0")) == 0
+        assert (
+            wasi.path_create_directory(3, *wasi.path("name0")) == DQUOT
+        )  # it is there, which nobody looked at

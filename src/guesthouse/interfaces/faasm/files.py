@@ -6,7 +6,6 @@ Everything else about files is WASI; this only says which directories a function
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,36 +37,34 @@ class FileView:
 
     Attributes:
         directories: guest path to directory, in the order of the descriptors (3 is ``/``, 4 is ``.``).
-        read_only: the same, where nothing can be changed.
     """
 
     def __init__(self, guest: LoadedGuest) -> None:
         trees: FileTrees = guest.service("files")
         self.tree = trees.tree(guest.tenant)
-        self._fd = os.open(self.tree.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        # Hosts that are dropped without being closed give it back, too.
-        self._close = weakref.finalize(self, os.close, self._fd)
         names = ("/", ".") if looks_at_files(guest.info) else ()
-        self._most = guest.limits.disk
-        # Opened once, for all calls.
-        self.directories: Mapping[str, Any] = {name: Root(self.tree.root, name) for name in names}
-        self.read_only: Mapping[str, Any] = {
-            name: Root(self.tree.root, name, writable=False) for name in names
+        # Opened once, for all calls; all calls of a tenant count what they write in one account.
+        self.directories: Mapping[str, Any] = {
+            name: Root(self.tree.root, name, account=self.tree.account, limit=guest.limits.disk)
+            for name in names
         }
 
-    @property
-    def full(self) -> bool:
-        """Whether the tenant's files take all the room on disk that a guest may have."""
-        return bool(self.directories) and self.tree.usage() >= self._most
+    def measure(self) -> None:
+        """See to it that the tenant's account is right, if the guest can write at all."""
+        if self.directories:
+            self.tree.usage()
 
     def read(self, path: bytes, most: int) -> bytes | None:
         """Return a file of at most ``most`` bytes, or ``None`` when it cannot be read."""
-        return read_beneath(self._fd, path, most)
-
-    def close(self) -> None:
-        """Close the directory."""
-        self._fd = -1
-        self._close()
+        # Opened for each of the few files: a call that goes on after its guest was unloaded finds them, too.
+        try:
+            root = os.open(self.tree.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            return read_beneath(root, path, most)
+        finally:
+            os.close(root)
 
 
 def looks_at_files(info: ModuleInfo) -> bool:

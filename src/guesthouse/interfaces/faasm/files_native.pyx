@@ -11,10 +11,11 @@ from libc.stdint cimport int32_t, uint32_t, uint8_t, uintptr_t
 from libc.string cimport memcmp, memcpy
 
 from guesthouse.engine.record cimport OK, Record, native_t, span, trap, val_t
+from guesthouse.interfaces.wasi.budget cimport claim_name, give_name
 from guesthouse.interfaces.wasi.resolve cimport (
     Path, Place, find_place, leave_place, open_beneath, read_path,
 )
-from guesthouse.interfaces.wasi.table cimport Desc, Task, acquire, insert, release, task_of
+from guesthouse.interfaces.wasi.table cimport Desc, Task, Wasi, acquire, insert, release, task_of
 
 from guesthouse.interfaces.wasi import paths
 
@@ -61,16 +62,18 @@ cdef void make_parents(Record* record, uint32_t fd, uint32_t text, uint32_t leng
     cdef Path path
     cdef Place place
     cdef uint32_t i
+    cdef Wasi* wasi = task_of(record).wasi
     cdef uint8_t* name = span(record, text, length)
     if name == NULL or length < SCHEME or memcmp(name, b"faasm:/", SCHEME) != 0:
         return
-    base = acquire(task_of(record).wasi, fd)
+    base = acquire(wasi, fd)
     if base == NULL:
         return
     for i in range(SCHEME, length if not base.readonly else 0):
         if name[i] == c"/" and name[i - 1] != c"/" and read_path(record, text, i, &path) == 0:
             if find_place(base.fd, &path, &place) == 0:
-                mkdirat(place.fd, place.name, 0o777)
+                if claim_name(wasi) == 0 and mkdirat(place.fd, place.name, 0o777):
+                    give_name(wasi)
                 leave_place(&place)
     release(base)
 

@@ -81,7 +81,6 @@ class FaasmSide(GuestSide):
         # Only WASI and WASIX ask how they are to be set up.
         self._commands = any(item.module != ENV for item in guest.info.imports)
         self._setup = Setup(self._files.directories if self._files is not None else {}, self._prints)
-        self._setup_read_only = Setup(self._files.read_only if self._files is not None else {}, self._prints)
         self._setup_without_files = Setup({}, self._prints)
         self._state = guest.service("state") if state.CAPABILITY in guest.granted else None
         self._processes = Processes(guest, self._state) if has_shared_memory(guest.info) else None
@@ -110,7 +109,8 @@ class FaasmSide(GuestSide):
         view = self._view(call)
         if view is None:
             return self._setup_without_files
-        return self._setup_read_only if view.full else self._setup
+        view.measure()
+        return self._setup
 
     def _view(self, call: Call) -> files.FileView | None:
         """Return the files that a call may use; its caller may have had less than the guest was granted."""
@@ -131,11 +131,6 @@ class FaasmSide(GuestSide):
         """Return what a call's libraries may import."""
         granted = self.guest.granted
         return _rows_under(granted if call.capabilities is None else granted & call.capabilities)
-
-    def close(self) -> None:
-        """Let go of the files."""
-        if self._files is not None:
-            self._files.close()
 
     # -- the call
 

@@ -282,24 +282,24 @@ cdef int _check(Desc* desc, int change, val_t* args) noexcept nogil:
 
 cdef int _resize(Wasi* wasi, Desc* desc, int change, val_t* args) noexcept nogil:
     # Cutting or extending a file, within the disk budget: an errno.
-    cdef int64_t end = args[1].i64
+    cdef int64_t end = args[1].i64, claimed = 0
     cdef int error
     if change == CHANGE_ALLOCATE:
         if args[2].i64 > LARGEST - end:
             return EFBIG_W
         end += args[2].i64
-    error = afford(wasi, desc, end)
+    error = afford(wasi, desc, end, &claimed)
     if error:
         return error
     error = _apply(desc, change, args)
     while error == EINTR:
         error = _apply(desc, change, args)
-    if error:
-        return translate(error)
-    if change == CHANGE_SIZE and end < desc.size:
+    if not error and change == CHANGE_SIZE and end < desc.size:
         shrank(wasi, desc.fd, desc.size, end)
     else:
-        charge(wasi, desc, end)
+        charge(wasi, desc, 0 if error else end, claimed)
+    if error:
+        return translate(error)
     return SUCCESS
 
 

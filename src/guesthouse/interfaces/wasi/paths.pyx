@@ -4,7 +4,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from guesthouse.engine.core cimport Record, span, val_t
-from guesthouse.interfaces.wasi.budget cimport is_open, refund, shrank
+from guesthouse.interfaces.wasi.budget cimport claim_name, give_name, is_open, refund, shrank
 from guesthouse.interfaces.wasi.codes cimport *
 from guesthouse.interfaces.wasi.errnos cimport translate
 from guesthouse.interfaces.wasi.files cimport filetype_of_mode, read_times, write_stat
@@ -99,6 +99,27 @@ cdef int _adopt(Record* record, Desc* base, int fd, int cut, uint32_t fdflags, u
     return insert(task_of(record).wasi, desc, 0, number)
 
 
+cdef int _open_or_create(Wasi* wasi, int base, Path* path, int flags, int* error) noexcept nogil:
+    # As `open_beneath`; a file that is to be made is looked for first, and paid for if it is not there.
+    cdef int fd
+    if not flags & O_CREAT or wasi.disk_limit < 0:
+        return open_beneath(base, path.text, flags, 0o666, error)
+    if not flags & O_EXCL:
+        fd = open_beneath(base, path.text, flags & ~O_CREAT, 0, error)
+        if fd >= 0:
+            return fd
+        if error[0] != ENOENT_W:    # it is there, and making it fails in the kernel's own way
+            return open_beneath(base, path.text, flags, 0o666, error)
+        error[0] = SUCCESS
+    error[0] = claim_name(wasi)
+    if error[0]:
+        return -1
+    fd = open_beneath(base, path.text, flags, 0o666, error)
+    if fd < 0:
+        give_name(wasi)
+    return fd
+
+
 cdef int _open(Record* record, Desc* base, Path* path, int follow, uint32_t oflags, uint32_t fdflags, uint64_t rights,
                uint64_t inheriting, uint32_t* number) noexcept nogil:
     cdef uint64_t changes = bit(RIGHT_WRITE) | bit(RIGHT_ALLOCATE) | bit(RIGHT_SIZE) | bit(RIGHT_DATASYNC)
@@ -125,7 +146,7 @@ cdef int _open(Record* record, Desc* base, Path* path, int follow, uint32_t ofla
     error = refuse_special(task_of(record).wasi, base, path, flags)
     if error:
         return error
-    fd = open_beneath(base.fd, path.text, flags & ~O_TRUNC, 0o666, &error)
+    fd = _open_or_create(task_of(record).wasi, base.fd, path, flags & ~O_TRUNC, &error)
     if fd < 0 and error == EISDIR_W and flags & O_RDWR and not rights & bit(RIGHT_WRITE):
         # Rights of a file were asked for along with those of a directory, which cannot be opened for writing.
         flags &= ~(O_RDWR | O_WRONLY)
@@ -169,6 +190,8 @@ cdef int _unlink(Wasi* wasi, Place* place) noexcept nogil:
     cdef int error
     cdef int counts = wasi.disk_limit >= 0 and fstatat(place.fd, place.name, &found, AT_SYMLINK_NOFOLLOW) == 0
     error = _result(unlinkat(place.fd, place.name, 0))
+    if error == SUCCESS:
+        give_name(wasi)
     if error == SUCCESS and counts and found.st_mode & S_IFMT == S_IFREG and found.st_nlink == 1:
         if not is_open(wasi, found.st_dev, found.st_ino):
             refund(wasi, found.st_size)
@@ -176,6 +199,7 @@ cdef int _unlink(Wasi* wasi, Place* place) noexcept nogil:
 
 
 cdef int _do(Record* record, val_t* args, int right, int deed) noexcept nogil:
+    cdef Wasi* wasi
     cdef Path path
     cdef Place place
     cdef int error = 0
@@ -186,12 +210,19 @@ cdef int _do(Record* record, val_t* args, int right, int deed) noexcept nogil:
     if error == SUCCESS:
         error = find_place(base.fd, &path, &place)
     if error == SUCCESS:
+        wasi = task_of(record).wasi
         if deed == DEED_MKDIR:
-            error = _result(mkdirat(place.fd, place.name, 0o777))
+            error = claim_name(wasi)
+            if error == SUCCESS:
+                error = _result(mkdirat(place.fd, place.name, 0o777))
+                if error:
+                    give_name(wasi)
         elif deed == DEED_UNLINK:
-            error = _unlink(task_of(record).wasi, &place)
+            error = _unlink(wasi, &place)
         else:
             error = _result(unlinkat(place.fd, place.name, AT_REMOVEDIR))
+            if error == SUCCESS:
+                give_name(wasi)
         leave_place(&place)
     release(base)
     return error
@@ -316,7 +347,11 @@ cdef int _symlink(Record* record, val_t* args) noexcept nogil:
     if error == SUCCESS:
         error = find_place(base.fd, &path, &place)
         if error == SUCCESS:
-            error = _result(symlinkat(target.text, place.fd, place.name))
+            error = claim_name(task_of(record).wasi)
+            if error == SUCCESS:
+                error = _result(symlinkat(target.text, place.fd, place.name))
+                if error:
+                    give_name(task_of(record).wasi)
             forget_names(task_of(record).wasi)
             leave_place(&place)
     release(base)
@@ -376,7 +411,11 @@ cdef int _two(Record* record, uint32_t fd, uint32_t ptr, uint32_t length, uint32
                 if moving:
                     error = _result(renameat(place.fd, place.name, to_place.fd, to_place.name))
                 else:
-                    error = _result(linkat(place.fd, place.name, to_place.fd, to_place.name, 0))
+                    error = claim_name(task_of(record).wasi)
+                    if error == SUCCESS:
+                        error = _result(linkat(place.fd, place.name, to_place.fd, to_place.name, 0))
+                        if error:
+                            give_name(task_of(record).wasi)
                 forget_names(task_of(record).wasi)
                 leave_place(&to_place)
             leave_place(&place)

@@ -1,10 +1,11 @@
 # cython: language_level=3
 """What one WASI process keeps, as Python objects that own the C structures of ``table.pxd``."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from guesthouse.engine.core cimport Attachment
 from guesthouse.interfaces.wasi.table cimport Blob, Desc, Task, Wasi
+from guesthouse.resources.files.account cimport DiskAccount
 
 cdef class Strings:
     cdef bytes blob
@@ -16,6 +17,8 @@ cdef class Root:
     cdef readonly int fd
     cdef readonly bint writable
     cdef object cleanup
+    cdef DiskAccount account
+    cdef int64_t limit
 
 cdef class Process:
     cdef Wasi* wasi

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from guesthouse.engine import Attachment, Instance
+from guesthouse.resources.files.account import DiskAccount
 
 SLOT: int
 
@@ -25,6 +26,8 @@ class Root:
         *,
         writable: bool = True,
         cleanup: Callable[[], object] | None = None,
+        account: DiskAccount | None = None,
+        limit: int = 0,
     ) -> None: ...
 
 class Process:

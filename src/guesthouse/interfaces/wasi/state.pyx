@@ -47,16 +47,18 @@ cdef class Root:
         name: the name that guests see.
         writable: whether anything beneath may be changed.
         cleanup: called when the last user is gone, such as the removal of a temporary directory.
+        account, limit: where everything is counted that processes write beneath it, and how much that may be.
 
     Raises:
         OSError: the directory cannot be opened.
     """
 
-    def __cinit__(self, path, name, *, bint writable=True, cleanup=None):
+    def __cinit__(self, path, name, *, bint writable=True, cleanup=None, DiskAccount account=None, int64_t limit=0):
         self.fd = -1
         self.name = os.fsencode(name)
         self.writable = writable
         self.cleanup = cleanup
+        self.account, self.limit = account, limit
         self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def __dealloc__(self):
@@ -85,7 +87,8 @@ cdef class Process:
         wasi.table = wasi.first
         wasi.capacity = 8
         wasi.limit = descriptors if descriptors > 8 else 8
-        wasi.disk = wasi.disk_limit = -1 if disk is None else disk
+        wasi.disk_limit = -1 if disk is None else disk
+        wasi.names_limit = max(wasi.disk_limit // NAME_BYTES, 1024)
         wasi.captured[0].limit = wasi.captured[1].limit = output_limit
         cdef int number
         cdef Desc* desc
@@ -121,7 +124,8 @@ cdef class Process:
         cdef Wasi* wasi = made.wasi
         cdef uint32_t number
         wasi.limit = self.wasi.limit
-        wasi.disk, wasi.disk_limit = self.wasi.disk, self.wasi.disk_limit
+        wasi.disk_limit, wasi.names_limit = self.wasi.disk_limit, self.wasi.names_limit
+        wasi.shared, wasi.shared_limit = self.wasi.shared, self.wasi.shared_limit
         wasi.realtime_shift = self.wasi.realtime_shift
         wasi.args, wasi.env = self.wasi.args, self.wasi.env
         made.kept = None if self.kept is None else list(self.kept)
@@ -166,6 +170,7 @@ cdef class Process:
     def close(self):
         """Close every descriptor; what was captured stays readable. No thread of the program may run any more."""
         self._drop()
+        self.wasi.shared = NULL
         memset(&self.wasi.args, 0, 2 * sizeof(Blob))    # and the environment, which follows
         self.closed, self.kept = True, None             # with them go the directories
 
@@ -242,6 +247,8 @@ cdef class Process:
         self._keep(root)
         desc.borrowed = True
         desc.readonly = not root.writable
+        if root.account is not None:
+            self.wasi.shared, self.wasi.shared_limit = &root.account.bytes, root.limit
         desc.preopen = <const char*>root.name
         desc.preopen_length = <uint32_t>len(root.name)
         if insert(self.wasi, desc, 3, &fd):

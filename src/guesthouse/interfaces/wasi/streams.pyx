@@ -208,6 +208,7 @@ cdef int _transfer(Record* record, val_t* args, int writing) noexcept nogil:
     cdef iovec parts[MOST_PARTS]
     cdef int n = 0, error = 0
     cdef uint64_t done = 0
+    cdef int64_t claimed = 0
     cdef uint32_t result = args[3].u32
     cdef Desc* desc = demand(record, args[0].u32, bit(RIGHT_WRITE if writing else RIGHT_READ), &error)
     if desc == NULL:
@@ -217,11 +218,11 @@ cdef int _transfer(Record* record, val_t* args, int writing) noexcept nogil:
     else:
         error = gather(record, args[1].u32, args[2].u32, parts, &n)
     if error == SUCCESS and writing and desc.kind == KIND_FILE:
-        error = within_budget(task_of(record).wasi, desc, parts, &n, -1)
+        error = within_budget(task_of(record).wasi, desc, parts, &n, -1, &claimed)
     if error == SUCCESS:
         error = (write_parts if writing else read_parts)(record, desc, parts, n, &done)
-    if writing and done and desc.kind == KIND_FILE and task_of(record).wasi.disk_limit >= 0:
-        charge(task_of(record).wasi, desc, tell(desc))
+    if claimed:
+        charge(task_of(record).wasi, desc, tell(desc) if done else 0, claimed)
     release(desc)
     if error == SUCCESS:
         error = put32(record, result, <uint32_t>done)
@@ -236,6 +237,7 @@ cdef int _transfer_at(Record* record, val_t* args, int writing) noexcept nogil:
     cdef iovec parts[MOST_PARTS]
     cdef int n = 0, error = 0
     cdef ssize_t done = 0
+    cdef int64_t claimed = 0
     cdef uint64_t offset = args[3].u64
     cdef uint32_t result = args[4].u32
     cdef uint64_t rights = bit(RIGHT_WRITE if writing else RIGHT_READ) | bit(RIGHT_SEEK)
@@ -256,15 +258,16 @@ cdef int _transfer_at(Record* record, val_t* args, int writing) noexcept nogil:
         elif offset > 0x7fffffffffffffffULL:
             error = EINVAL_W
         elif writing:
-            error = within_budget(task_of(record).wasi, desc, parts, &n, <int64_t>offset)
+            error = within_budget(task_of(record).wasi, desc, parts, &n, <int64_t>offset, &claimed)
         if error == SUCCESS and n > 0:
             done = _move_at(desc.fd, parts, n, <int64_t>offset, writing)
             while done < 0 and host_errno() == EINTR:
                 done = _move_at(desc.fd, parts, n, <int64_t>offset, writing)
             if done < 0:
                 error = translate(host_errno())
-            elif writing:
-                charge(task_of(record).wasi, desc, (desc.size if desc.flags & FLAG_APPEND else <int64_t>offset) + done)
+            if claimed:
+                offset = <uint64_t>desc.size if desc.flags & FLAG_APPEND else offset
+                charge(task_of(record).wasi, desc, <int64_t>offset + done if done > 0 else 0, claimed)
     release(desc)
     if error == SUCCESS:
         error = put32(record, result, <uint32_t>done)

@@ -11,6 +11,9 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from guesthouse.engine.core cimport Record
 from guesthouse.interfaces.wasi.posix cimport iovec, pthread_mutex_t
 
+cdef enum:
+    NAME_BYTES = 512        # what a file without contents counts as
+
 cdef enum Kind:
     KIND_FILE = 1       # regular file of the host
     KIND_DIRECTORY = 2
@@ -109,8 +112,12 @@ ctypedef struct Wasi:
     Blob args
     Blob env
     int64_t realtime_shift
-    int64_t disk            # bytes by which files may still grow; below 0 without a bound
-    int64_t disk_limit
+    int64_t disk_used       # bytes by which files have grown
+    int64_t disk_limit      # below 0 without a bound
+    int64_t names_used      # files and directories that were made
+    int64_t names_limit
+    int64_t* shared         # the same of all who share a tree of files, or NULL
+    int64_t shared_limit
     uint32_t moves          # how often the program renamed or linked something
     int ended               # set when the whole process is to stop
     Waiter* waiters

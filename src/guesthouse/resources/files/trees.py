@@ -17,12 +17,15 @@ import time
 import urllib.parse
 
 from guesthouse.errors import ResourceError
+from guesthouse.resources.files.account import DiskAccount
 
 #: The directory of shared files within a tree, which is also their URL scheme.
 SHARED = "faasm:"
 
-#: Seconds for which a measured size is good enough.
+#: Seconds after which what was counted is measured again.
 _MEASURE_EVERY = 1.0
+#: What a file or directory counts as, at least: a million empty ones take room, too.
+_LEAST = 512
 
 #: What a new tree holds; nothing of the host's own files.
 ROOT_FILES = {
@@ -53,6 +56,7 @@ class Tree:
     Attributes:
         root: its directory.
         shared: the directory of the files that all its functions share.
+        account: how much they take, counted by all who write.
     """
 
     def __init__(self, root: pathlib.Path) -> None:
@@ -64,14 +68,16 @@ class Tree:
                 path.write_bytes(data)
         (root / "tmp").mkdir(exist_ok=True)
         self.shared.mkdir(exist_ok=True)
-        self._measured, self._measured_at = 0, 0.0
+        self.account = DiskAccount()
+        self._measured_at = 0.0
 
     def usage(self) -> int:
-        """Return how many bytes its files take on disk, as of at most a second ago."""
+        """Return how many bytes its files take on disk: as counted, and as measured at most a second ago."""
         now = time.monotonic()
         if now - self._measured_at >= _MEASURE_EVERY or not self._measured_at:
-            self._measured, self._measured_at = _size(self.root), now
-        return self._measured
+            self._measured_at, before = now, self.account.used
+            self.account.correct(before, _size(self.root))
+        return self.account.used
 
     def put(self, path: str, data: bytes) -> None:
         """Create or replace a shared file; whoever reads it meanwhile sees the old or the new one, whole.
@@ -86,6 +92,7 @@ class Tree:
                 file.write(data)
             pathlib.Path(file.name).chmod(0o644)
             pathlib.Path(file.name).replace(target)
+            self.account.correct(0, max(len(data), _LEAST))
         except OSError as problem:
             raise FileError(problem.strerror or str(problem), path=path) from problem
 
@@ -123,10 +130,11 @@ class Tree:
 
 def _size(folder: pathlib.Path) -> int:
     total = 0
-    for at, _, names in os.walk(folder):
+    for at, folders, names in os.walk(folder):
+        total += len(folders) * _LEAST
         for name in names:
             with contextlib.suppress(OSError):  # gone meanwhile
-                total += os.lstat(os.path.join(at, name)).st_blocks * 512
+                total += max(os.lstat(os.path.join(at, name)).st_blocks * 512, _LEAST)
     return total
 
 

@@ -30,7 +30,7 @@ from guesthouse.manifest import valid_name
 from guesthouse.observe import log
 from guesthouse.resources.files import FileError, FileTrees, Tree
 from guesthouse.resources.state.errors import InvalidKey
-from guesthouse.server.answers import BadRequest
+from guesthouse.server.answers import BadRequest, TooLarge
 from guesthouse.server.api import read_body
 from guesthouse.server.faasm.planner import PlannerApi
 from guesthouse.server.shelf import Shelf
@@ -123,7 +123,7 @@ class FaasmUploads:
         """Answer ``PUT /p/USER/FUNC``."""
         user, name = self._target(request)
         source = await read_body(request, self.most)
-        await run_in_threadpool(self._tree(user).put, f"pyfuncs/{user}/{name}/function.py", source)
+        await run_in_threadpool(self._store, user, f"pyfuncs/{user}/{name}/function.py", source)
         return PlainTextResponse("Python function upload complete")
 
     async def put_file(self, request: Request) -> Response:
@@ -131,13 +131,14 @@ class FaasmUploads:
 
         Raises:
             BadRequest: the path leaves the shared files.
+            TooLarge: the tenant's files would take more than they may.
         """
         path = request.headers.get("FilePath")
         if not path:
             return PlainTextResponse("Missing header FilePath", 400)
         data = await read_body(request, self.most)
         try:
-            await run_in_threadpool(self._tree(self.planner.api.tenant(request)).put, path, data)
+            await run_in_threadpool(self._store, self.planner.api.tenant(request), path, data)
         except FileError as error:
             raise BadRequest(str(error)) from None
         return PlainTextResponse("Shared file upload complete")
@@ -154,6 +155,21 @@ class FaasmUploads:
         if not data:
             return PlainTextResponse("Empty response", 500)
         return Response(data, media_type="application/octet-stream")
+
+    def _store(self, tenant: str, path: str, data: bytes) -> None:
+        """Keep a shared file.
+
+        Raises:
+            TooLarge: the tenant's files would take more than they may.
+            FileError: the path leaves the shared files.
+        """
+        tree, host = self._tree(tenant), self.host
+        most = host.limits.at_most((host.tenants or {}).get(tenant, host.limits)).disk
+        if tree.usage() + len(data) > most:
+            raise TooLarge(
+                f"{len(data)} bytes more and the tenant's files take over {most}; delete some first"
+            )
+        tree.put(path, data)
 
     def _tree(self, tenant: str) -> Tree:
         trees: FileTrees = self.host.service("files")

@@ -1,0 +1,6 @@
+# Types of the compiled module; its documentation is in account.pyx.
+
+class DiskAccount:
+    @property
+    def used(self) -> int: ...
+    def correct(self, before: int, measured: int) -> None: ...
