@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from guesthouse.engine import HostFunction, wat_to_wasm
 from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.cell import Cell
 from guesthouse.interfaces.pulp.extension import Extension
+from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread, Receive, Scope, Send
 from guesthouse.interfaces.pulp.manifest import CellManifest
 from guesthouse.interfaces.pulp.runtime import Runtime
 from guesthouse.interfaces.pulp.spec import CellSpec
@@ -257,6 +259,51 @@ def requests(url: str, connections: int, seconds: float) -> tuple[float, float]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60 + 2 * seconds, check=True)
     rate, tail = json.loads(done.stdout)
     return float(rate), float(tail)
+
+
+@dataclass(slots=True)
+class Served:
+    """What a server did in its best round: requests per second, and their p99 in seconds."""
+
+    rate: float = 0.0
+    tail: float = float("inf")
+
+    def __str__(self) -> str:
+        return f"{self.rate:.0f} requests per second, p99 {self.tail * 1e3:.1f} ms"
+
+
+async def _ok(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer as :data:`SERVER` does, without a cell."""
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@contextlib.contextmanager
+def servers() -> Iterator[dict[str, str]]:
+    """Hold the URLs of :data:`SERVER` in one and two instances, and of the HTTP server without a cell."""
+    with contextlib.ExitStack() as held:
+        urls = {}
+        for instances in (1, 2):
+            _, catalogue = held.enter_context(
+                application(SERVER, "web", capabilities=[HTTP], instances=instances)
+            )
+            urls[f"{instances} instance(s)"] = catalogue.http.url
+        threads = LoopThread()
+        held.callback(threads.close)
+        alone = HTTPServer(_ok, threads, ("127.0.0.1", 0))
+        held.callback(alone.close)
+        yield {**urls, "alone": alone.url}
+
+
+def compete(urls: Mapping[str, str], connections: int, seconds: float, rounds: int) -> dict[str, Served]:
+    """Ask several servers in turns; the best round of each counts."""
+    best = {name: Served() for name in urls}
+    for _ in range(rounds):
+        for name, url in urls.items():
+            rate, tail = requests(url, connections, seconds)
+            best[name].rate, best[name].tail = max(best[name].rate, rate), min(best[name].tail, tail)
+    return best
 
 
 def labour(instances: int, seconds: float) -> float:

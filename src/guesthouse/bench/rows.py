@@ -201,18 +201,14 @@ def _cells(seconds: float, batches: int) -> Iterator[Row]:
         values = compare({"guesthouse": pulp.sibling_calls(runtime)}, seconds=seconds, batches=batches)
         yield Row("Pulp call from cell to cell", "s", values, 5e-6)
     yield from _go_cell(seconds, batches)
-    for instances in (1, 2):
-        with pulp.application(pulp.SERVER, "web", capabilities=[pulp.HTTP], instances=instances) as (
-            _,
-            catalogue,
-        ):
-            for connections in (1, 16, 64):
-                rate, tail = pulp.requests(catalogue.http.url, connections, max(seconds * batches, 0.5))
-                title = f"HTTP request to a Pulp cell, {instances} instance(s), {connections} connections"
-                note = (
-                    f"{rate:.0f} requests per second, p99 {tail * 1e3:.1f} ms; the client shares the machine"
-                )
-                yield Row(title, "s", {"guesthouse": 1 / rate}, note=note)
+    with pulp.servers() as urls:
+        for connections in (1, 16, 64):
+            served = pulp.compete(urls, connections, max(seconds * batches / 3, 0.3), 3)
+            alone = served.pop("alone")
+            for name, done in served.items():
+                title = f"HTTP request to a Pulp cell, {name}, {connections} connections"
+                note = f"{done}; the server without a cell {alone}; the client shares the machine"
+                yield Row(title, "s", {"guesthouse": 1 / done.rate}, note=note)
     lasting = max(seconds * batches, 0.5)
     gain = max(pulp.labour(2, lasting) / pulp.labour(1, lasting) for _ in range(2))
     note = "the client and the server's own threads share the cores"

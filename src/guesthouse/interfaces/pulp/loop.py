@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from guesthouse.errors import CallError, Error
 from guesthouse.interfaces.pulp.errors import MessageTooLarge, known
-from guesthouse.interfaces.pulp.extension import Event, Posted
+from guesthouse.interfaces.pulp.extension import Event
+from guesthouse.interfaces.pulp.mailbox import Mailbox, Seat
 from guesthouse.interfaces.pulp.structs import Envelope, step_event
 from guesthouse.interfaces.pulp.supervisor import Reporter, Supervisor
 from guesthouse.observe import log
@@ -18,78 +18,11 @@ from guesthouse.observe import log
 if TYPE_CHECKING:
     from guesthouse.interfaces.pulp.cell import Cell
 
-QUEUE_LIMIT = 64
 SHORTEST_PAUSE = 200e-6
 LONGEST_PAUSE = 1.0
 IDLE_GRACE = 1.0
-"""Seconds of idleness after which pauses between idle ticks begin to double."""
+"""Seconds of idleness after which pauses between idle ticks double; at once beside other instances."""
 HEARTBEAT = 10_000
-
-
-class Mailbox:
-    """The events that wait for a cell; several loops may take from one.
-
-    Args:
-        limit: events that may wait.
-    """
-
-    def __init__(self, limit: int = QUEUE_LIMIT) -> None:
-        self._events: deque[Event] = deque()
-        self._changed = threading.Condition()
-        self._open = True
-        self.limit = limit
-        self.dropped = 0
-
-    def put(self, event: Event) -> Posted:
-        """Queue an event, unless the box is full or closed."""
-        with self._changed:
-            if not self._open:
-                return Posted.GONE
-            if len(self._events) >= self.limit:
-                self.dropped += 1
-                return Posted.FULL
-            self._events.append(event)
-            self._changed.notify()
-            return Posted.QUEUED
-
-    def get(self, timeout: float, leaving: Callable[[], bool] = lambda: False) -> Event | None:
-        """Take the oldest event, waiting for one at most ``timeout`` seconds.
-
-        Args:
-            timeout: seconds.
-            leaving: whether whoever waits has something else to do; looked at on every `wake`.
-        """
-        with self._changed:
-            if not self._events and self._open and not leaving():
-                self._changed.wait(timeout)
-            return self._events.popleft() if self._events and self._open and not leaving() else None
-
-    def wake(self) -> None:
-        """Make those who wait look whether they have something else to do."""
-        with self._changed:
-            self._changed.notify_all()
-
-    def close(self) -> list[Event]:
-        """Refuse further events, wake whoever waits, and return what was left."""
-        with self._changed:
-            self._open = False
-            left = list(self._events)
-            self._events.clear()
-            self._changed.notify_all()
-            return left
-
-    def reopen(self) -> None:
-        """Take events again."""
-        with self._changed:
-            self._open = True
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called last."""
-        return not self._open
-
-    def __len__(self) -> int:
-        return len(self._events)
 
 
 class StepLoop:
@@ -119,6 +52,7 @@ class StepLoop:
         self.steps = 0
         self._finalize = finalize
         self._crashed = crashed
+        self._grace = IDLE_GRACE if cell.spec.instances == 1 else 0.0
         self._stopping = False
         self._last_error, self._repeated = "", 0
         cell.on_end = self._ended
@@ -159,10 +93,18 @@ class StepLoop:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        seat = Seat(self.mailbox)
+        try:
+            self._step_on(seat)
+        finally:
+            seat.leave()
+
+    def _step_on(self, seat: Seat) -> None:
+        """Step with events as they come and without in between, until the cell leaves."""
         pause = SHORTEST_PAUSE
         idle_since = time.monotonic()
         while not self._leaving:
-            event = self.mailbox.get(pause, self._elsewhere)
+            event = seat.get(pause, self._elsewhere)
             if event is not None:
                 if not self._handle(event):
                     return
@@ -170,7 +112,7 @@ class StepLoop:
                 continue
             if not self._tick():
                 return
-            if self._repeated or time.monotonic() - idle_since > IDLE_GRACE:
+            if self._repeated or time.monotonic() - idle_since > self._grace:
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     def _handle(self, event: Event) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, ClassVar, Self
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, Self
 
 import msgspec
 
@@ -46,11 +47,11 @@ def go(kind: str, *, key: str | None = None, omit_empty: bool = False) -> Any:
 class Message:
     """Base of the string-keyed maps that Pulp exchanges; every field has a zero value."""
 
-    _plans: ClassVar[dict[type, tuple[tuple[str, str, str, bool], ...]]] = {}
+    _plans: ClassVar[dict[type, tuple[_Row, ...]]] = {}
 
     @classmethod
-    def _plan(cls) -> tuple[tuple[str, str, str, bool], ...]:
-        """Return (attribute, key, kind, omit when empty) of every field, in encode order."""
+    def _plan(cls) -> tuple[_Row, ...]:
+        """Return how every field is written and read, in encode order."""
         plan = Message._plans.get(cls)
         if plan is None:
             plan = tuple(_row(each) for each in fields(cls))
@@ -60,16 +61,10 @@ class Message:
     def as_map(self) -> dict[str, Any]:
         """Return the map on the wire, integers at their Go width."""
         out: dict[str, Any] = {}
-        for attribute, key, kind, omit in self._plan():
-            value = getattr(self, attribute)
-            if omit and not value:
-                continue
-            if kind in codec._PACKERS:
-                out[key] = codec.integer(value, kind)  # type: ignore[arg-type]
-            elif kind == "any":
-                out[key] = codec.widened(value)
-            else:
-                out[key] = value
+        for row in self._plan():
+            value = getattr(self, row.attribute)
+            if value or not row.omit:
+                out[row.key] = value if row.write is None else row.write(value)
         return out
 
     def encode(self) -> bytes:
@@ -89,19 +84,45 @@ class Message:
         if not isinstance(value, dict):
             raise DecodeError(f"{cls.__name__} is a map, not a {type(value).__name__}")
         found = {}
-        for attribute, key, kind, _ in cls._plan():
-            raw = value.get(key)
+        for row in cls._plan():
+            raw = value.get(row.key)
             if raw is None:
-                raw = value.get(key.encode())
+                raw = value.get(row.binary_key)
             if raw is not None:
-                found[attribute] = _coerced(raw, kind, key)
+                found[row.attribute] = raw if type(raw) is row.plain else _coerced(raw, row.kind, row.key)
         return cls(**found)
 
 
-def _row(each: Field[Any]) -> tuple[str, str, str, bool]:
+class _Row(NamedTuple):
+    """How one field is written and read.
+
+    Attributes:
+        plain: the type that is read as it is; ``None`` where a value of the right type may still need work.
+        write: gives a value its form on the wire; ``None`` where that is the value itself.
+    """
+
+    attribute: str
+    key: str
+    binary_key: bytes
+    kind: str
+    omit: bool
+    plain: type | None
+    write: Callable[[Any], Any] | None
+
+
+_PLAIN: dict[str, type] = {"str": str, "bytes": bytes}
+
+
+def _row(each: Field[Any]) -> _Row:
     if each.default_factory is MISSING:
         raise TypeError(f"field {each.name} was not declared with go()")
-    return each.name, each.metadata["key"] or each.name, each.metadata["kind"], each.metadata["omit"]
+    key, kind = each.metadata["key"] or each.name, each.metadata["kind"]
+    write: Callable[[Any], Any] | None = None
+    if kind in codec._PACKERS:
+        write = partial(codec.integer, kind=kind)
+    elif kind == "any":
+        write = codec.widened
+    return _Row(each.name, key, key.encode(), kind, each.metadata["omit"], _PLAIN.get(kind), write)
 
 
 def _text(value: Any, key: str) -> str:

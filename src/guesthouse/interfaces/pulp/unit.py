@@ -14,7 +14,8 @@ from guesthouse.interfaces.pulp.cell import Cell
 from guesthouse.interfaces.pulp.errors import no_strangers
 from guesthouse.interfaces.pulp.extension import Event, Posted
 from guesthouse.interfaces.pulp.loading import LoadedCell
-from guesthouse.interfaces.pulp.loop import Mailbox, StepLoop
+from guesthouse.interfaces.pulp.loop import StepLoop
+from guesthouse.interfaces.pulp.mailbox import Mailbox
 from guesthouse.interfaces.pulp.restarts import RestartPolicy
 from guesthouse.interfaces.pulp.spec import CellSpec
 from guesthouse.interfaces.pulp.supervisor import Reporter

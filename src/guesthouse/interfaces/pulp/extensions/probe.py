@@ -181,7 +181,7 @@ def checked(data: bytes) -> Intent:
         DecodeError: a field is missing, unknown, blank, too long or holds control characters.
     """
     value = codec.decode(data)
-    fields = {key for _, key, _, _ in Intent._plan()}
+    fields = {row.key for row in Intent._plan()}
     if not isinstance(value, dict) or set(value) - fields:
         raise DecodeError(f"an intent is a map of {', '.join(sorted(fields))}")
     intent = Intent.decode(data)

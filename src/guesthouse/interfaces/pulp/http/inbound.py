@@ -23,7 +23,7 @@ from guesthouse.interfaces.pulp.extension import (
     request,
 )
 from guesthouse.interfaces.pulp.http import headers
-from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread, listen_address
+from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread, Soon, listen_address
 from guesthouse.interfaces.pulp.http.site import REPLY_SECONDS, Reply, Site, plain
 from guesthouse.interfaces.pulp.routes import BadPattern, RouteConflict, RouteTable
 from guesthouse.interfaces.pulp.structs import (
@@ -55,16 +55,18 @@ Splice = Callable[[str, int], AsyncIterator[bytes] | None]
 class _Pending:
     """A request that waits for its cell's reply."""
 
-    __slots__ = ("cell_id", "future")
+    __slots__ = ("cell_id", "future", "soon")
 
-    def __init__(self, cell_id: str, future: asyncio.Future[Reply]) -> None:
-        self.cell_id, self.future = cell_id, future
+    def __init__(self, cell_id: str, soon: Soon) -> None:
+        self.cell_id, self.soon = cell_id, soon
+        self.future: asyncio.Future[Reply | None] = soon.loop.create_future()
 
     def resolve(self, reply: Reply) -> None:
         """Answer, from any thread; the first answer counts."""
-        self.future.get_loop().call_soon_threadsafe(self._resolve, reply)
+        self.soon(self.settle, reply)
 
-    def _resolve(self, reply: Reply) -> None:
+    def settle(self, reply: Reply | None) -> None:
+        """Answer, on the event loop; ``None`` says that the time is over."""
         if not self.future.done():
             self.future.set_result(reply)
 
@@ -96,6 +98,7 @@ class HTTPInbound(Extension):
         self._chosen: dict[str, str] = {}
         self._default = ""
         self._renewing: set[str] = set()
+        self._soon: Soon | None = None
         self._drops = Drops()
 
     def rows(self) -> tuple[HostFunction, ...]:
@@ -287,7 +290,10 @@ class HTTPInbound(Extension):
 
     async def _ask(self, cell_id: str, asked: HTTPRequest) -> Reply:
         """Queue a request for its cell and wait for the reply; runs on the event loop."""
-        pending = _Pending(cell_id, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        if self._soon is None or self._soon.loop is not loop:
+            self._soon = Soon(loop)
+        pending = _Pending(cell_id, self._soon)
         asked.id = next(self._ids)
         payload = asked.encode()
         if len(payload) > MESSAGE_LIMIT - ENVELOPE:
@@ -301,15 +307,17 @@ class HTTPInbound(Extension):
                 self._pending.pop(asked.id, None)
             self._drops.add(cell_id, "queue_full" if posted is Posted.FULL else "shut_down")
             return plain(503, "queue full" if posted is Posted.FULL else "cell shut down")
+        late = loop.call_later(REPLY_SECONDS, pending.settle, None)
         try:
-            async with asyncio.timeout(REPLY_SECONDS):
-                return await pending.future
-        except TimeoutError:
-            self._drops.add(cell_id, "timeout")
-            return plain(504, "cell timeout")
+            reply = await pending.future
         finally:
+            late.cancel()
             with self._lock:
                 self._pending.pop(asked.id, None)
+        if reply is None:
+            self._drops.add(cell_id, "timeout")
+            return plain(504, "cell timeout")
+        return reply
 
     # -- listeners
 

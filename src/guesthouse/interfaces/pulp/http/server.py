@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
@@ -23,6 +25,36 @@ Result = TypeVar("Result")
 _BACKLOG = 1024
 
 
+class Soon:
+    """Runs calls of other threads on an event loop, in order; many of them for one wake-up.
+
+    Args:
+        loop: the loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._woken = False
+
+    def __call__(self, function: Callable[..., object], *args: Any) -> None:
+        """Have a function called on the loop; nothing happens once that is closed."""
+        self._calls.append((function, args))
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(self._run)
+
+    def _run(self) -> None:
+        self._woken = False  # first, so that whoever comes after the last look wakes the loop again
+        while self._calls:
+            function, args = self._calls.popleft()
+            try:
+                function(*args)
+            except Exception as error:  # noqa: BLE001 - one call must not cost the others
+                self.loop.call_exception_handler({"message": f"{function} failed", "exception": error})
+
+
 class LoopThread:
     """An event loop on a thread of its own, started on first use."""
 
@@ -31,6 +63,7 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._soon: Soon | None = None
         self._native: str | None = None
 
     @property
@@ -43,6 +76,14 @@ class LoopThread:
                 self._thread.start()
                 self._loop = loop
             return self._loop
+
+    @property
+    def soon(self) -> Soon:
+        """Runs calls on the loop, from any thread."""
+        loop = self.loop
+        if self._soon is None or self._soon.loop is not loop:
+            self._soon = Soon(loop)
+        return self._soon
 
     def start(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
         """Start a coroutine on the loop, from any thread."""

@@ -122,10 +122,11 @@ class Site:
         body: list[bytes] = []
         try:
             try:
-                async with asyncio.timeout(BODY_SECONDS):
-                    async for piece in body_of(scope, receive):
-                        body.append(piece)
-                        self._hold(len(piece))
+                if announces_body(scope):
+                    async with asyncio.timeout(BODY_SECONDS):
+                        async for piece in body_of(scope, receive):
+                            body.append(piece)
+                            self._hold(len(piece))
             except BodyTooLarge:
                 return plain(413, "request body too large")
             except TooManyBodies:
@@ -156,6 +157,13 @@ def described(method: str, scope: Scope, captures: dict[str, str], body: bytes) 
         body=body,
         remote_addr=f"{host}:{client[1]}" if host else "",
     )
+
+
+def announces_body(scope: Scope) -> bool:
+    """Whether a request may have a body, as its head says; most have none and need not be waited for."""
+    if scope["http_version"] not in ("1.0", "1.1"):
+        return True  # later ones bring a body unannounced
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
 
 
 async def body_of(scope: Scope, receive: Receive) -> AsyncIterator[bytes]:

@@ -83,7 +83,7 @@ class SSE(Extension):
         with self._lock:
             mine = [each for key, group in self._subscribers.items() if key[0] == cell.id for each in group]
         for subscriber in mine:
-            self._http.threads.loop.call_soon_threadsafe(subscriber.end)
+            self._http.threads.soon(subscriber.end)
 
     def counters(self, cell_id: str) -> dict[str, int]:
         """Return how many events slow subscribers of a cell lost, those still connected included."""
@@ -109,7 +109,7 @@ class SSE(Extension):
         with self._lock:
             group = list(self._subscribers.get(key, ()))
         if group:
-            self._http.threads.loop.call_soon_threadsafe(_publish, group, frame(event))
+            self._http.threads.soon(_publish, group, frame(event))
         return memory.OK
 
     def has_subscribers(self, call: CellCall, pointer: int, length: int, count_out: int) -> int:

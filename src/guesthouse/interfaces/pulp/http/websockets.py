@@ -140,7 +140,7 @@ class WSInbound(Extension):
         if connection.waiting >= OUTGOING:
             self._drops.add(call.cell.id, "slow_clients")
             self._finish(connection, TOO_SLOW, "too slow")
-            self._http.threads.loop.call_soon_threadsafe(connection.aborted.set)
+            self._http.threads.soon(connection.aborted.set)
             raise Refused(memory.FAILED, "the client does not keep up and was disconnected")
         if frame.opcode == TEXT:
             text = frame.payload.decode("utf-8", "replace")
@@ -166,7 +166,7 @@ class WSInbound(Extension):
 
     def _put(self, connection: Connection, message: dict[str, Any]) -> None:
         connection.waiting += 1
-        self._http.threads.loop.call_soon_threadsafe(connection.put, message)
+        self._http.threads.soon(connection.put, message)
 
     def _finish(self, connection: Connection, code: int, reason: str) -> None:
         with self._lock:
