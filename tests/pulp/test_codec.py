@@ -77,7 +77,7 @@ def test_struct_fields_keep_their_order_and_width() -> None:
         b"\xa5query\x80\xa7headers\x80\xa4body\xc4\x01\0"
     )
     frame = structs.WSFrame(conn_id=1, opcode=2, payload=b"")
-    assert frame.encode() == b"\x83\xa7conn_id\xce\0\0\0\x01\xa6opcode\xcc\x02\xa7payload\xc4\0"
+    assert frame.encode() == b"\x83\xa7conn_id\xcf\0\0\0\0\0\0\0\x01\xa6opcode\xcc\x02\xa7payload\xc4\0"
     assert structs.WSClose(1, 1000, "x").encode().endswith(b"\xa4code\xcd\x03\xe8\xa6reason\xa1x")
 
 
