@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from guesthouse.calls import Call, Outcome, Result, Terms
 from guesthouse.calls.crossing import Callee
 from guesthouse.engine import Instance, Module, Template
-from guesthouse.errors import CallError, DeadlineExceeded, InputLimit, LoadError
+from guesthouse.errors import CallError, DeadlineExceeded, InputLimit, LoadError, OutputLimit
 from guesthouse.interfaces import Command, GuestSide, Interface
 from guesthouse.limits import Duration, Limits, parse_duration
 from guesthouse.loading import check_options
@@ -173,22 +173,26 @@ class Guest:
 
         Raises:
             InputLimit: the call was given too much.
+            OutputLimit: it put out too much.
             CallError: the call ended without a result.
         """
         ceiling = call.terms.limits
-        most = self.limits.input if ceiling is None else min(self.limits.input, ceiling.input)
-        if len(call.input) > most:
-            raise InputLimit(len(call.input), most, guest=self.name)
+        limits = self.limits if ceiling is None else self._below(ceiling)
+        if len(call.input) > limits.input:
+            raise InputLimit(len(call.input), limits.input, guest=self.name)
         if self.limits.wall is not None:
             call.tighten(self.limits.wall)
         if call.entry is None:
             call.entry = self.entry
         try:
-            return self.owner.serve(call)
+            outcome = self.owner.serve(call)
+            if len(outcome.output) > limits.output:  # of a resident guest; others are stopped as they write
+                raise OutputLimit(limits.output)
         except CallError as error:
             if isinstance(error, DeadlineExceeded) and error.limit is None:
                 error = DeadlineExceeded(limit=call.wall, function=error.function)
             raise error.within(self.name) from None
+        return outcome
 
     def service(self, name: str) -> Any:
         """Return a resource of the host; see :meth:`Host.service`."""

@@ -31,6 +31,16 @@ def load(host, name, *, source=None, **options):
     return host.load(guests.load(f"guests/cross/{source or name}.c"), name=name, **options)
 
 
+@pytest.fixture(scope="module")
+def village(engine, tmp_path_factory):
+    """Guests that are loaded as they are asked for; see `table`."""
+    from tests.cross.table import Village
+
+    made = Village(engine, tmp_path_factory.mktemp("village"))
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def empty(engine, tmp_path):
     with guesthouse.Host(workers=2, engine=engine, pulp={"storage_root": tmp_path}) as made:

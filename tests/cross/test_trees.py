@@ -8,7 +8,6 @@ import time
 import pytest
 from tests.cross.conftest import ENTRY, EVERYTHING, LIMITS, load
 
-from guesthouse import errors
 from guesthouse.testing import guests
 
 CALLERS = ("faasm", "ark", "pulp", "grafos", "wasix")
@@ -53,36 +52,6 @@ def test_calls_form_one_tree_with_a_receipt_each(host):
         if node.guest != "pulp":  # resident: its instance outlives the call
             assert receipt.peak_memory >= 65536
             assert receipt.host_calls
-
-
-@pytest.mark.parametrize("callee", ["faasm", "ark", "grafos", "wasi", "pulp"])
-@pytest.mark.parametrize("caller", CALLERS)
-def test_the_deadline_of_the_caller_ends_the_callee(host, caller, callee):
-    if caller == callee == "pulp":
-        pytest.skip("cells have deadlines of their own towards one another")
-    start = time.monotonic()
-    result = host.guest(caller).invoke(path(caller, callee, last="spin"), entry=ENTRY[caller], wall=0.4)
-    assert isinstance(result.error, errors.DeadlineExceeded | errors.Trap) or caller == "pulp"
-    assert time.monotonic() - start < 3
-    assert host.scheduler.stats()["live"] == 0 or _drains(host)
-
-
-@pytest.mark.parametrize("caller", ["faasm", "ark", "grafos"])
-def test_cancelling_the_caller_ends_the_callee(host, caller):
-    future = host.guest(caller).submit(path(caller, "wasi", last="spin"), entry=ENTRY[caller])
-    while host.scheduler.stats()["live"] < 2:
-        time.sleep(0.002)
-    time.sleep(0.05)
-    assert future.cancel()
-    assert isinstance(future.result(5).error, errors.Cancelled)
-    assert _drains(host)
-
-
-def _drains(host):
-    end = time.monotonic() + 1
-    while host.scheduler.stats()["live"] and time.monotonic() < end:
-        time.sleep(0.005)
-    return host.scheduler.stats()["live"] == 0
 
 
 @pytest.mark.parametrize("caller", ["faasm", "ark", "grafos"])

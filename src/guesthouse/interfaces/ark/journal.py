@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from guesthouse.calls import Result
-from guesthouse.calls.crossing import Callee, failure_of
+from guesthouse.calls.crossing import Callee, Failure, failure_of
 from guesthouse.interfaces.ark.codes import Code, of_run
 from guesthouse.observe import log
 
@@ -125,8 +125,9 @@ class Run:
             if self.code:
                 self.cause = f"the function returned {result.code}"
         else:
-            self.code = int(Code.INTERNAL_ERROR)
-            self.cause = f"{failure_of(result)}: {result.error}"
+            failure = failure_of(result)
+            self.code = int(Code.NOT_FOUND if failure is Failure.NOT_FOUND else Code.INTERNAL_ERROR)
+            self.cause = f"{failure}: {result.error}"
         return self.code
 
 

@@ -260,6 +260,9 @@ def _ended(result: Result, limits: Limits) -> Ended:
         return Ended(FINISHED, result.code, used, bytes(result.output))
     if isinstance(error, OutOfFuel):
         return Ended(FUEL, 0, limits.fuel or 0)
-    reasons = {MemoryLimit: MEMORY, DeadlineExceeded: DEADLINE, OutputLimit: OUTPUT, LoadError: BAD_MODULE}
+    reasons = {
+        MemoryLimit: MEMORY, DeadlineExceeded: DEADLINE, OutputLimit: OUTPUT, LoadError: BAD_MODULE,
+        NotFound: BAD_MODULE,
+    }  # fmt: skip
     reason = next((reason for kind, reason in reasons.items() if isinstance(error, kind)), TRAPPED)
     return Ended(reason, 0, used)

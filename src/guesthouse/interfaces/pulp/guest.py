@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from guesthouse.interfaces.pulp.cell import Cell
     from guesthouse.interfaces.pulp.http.site import Site
     from guesthouse.interfaces.pulp.resident import Residence, Resident
+    from guesthouse.interfaces.pulp.turns import Chain
 
 
 class PulpSide(GuestSide):
@@ -86,6 +87,7 @@ class PulpSide(GuestSide):
         cell = self.cell()
         chain = current_chain()
         outer, chain.call = chain.call, call
+        call.instance = _Stay(cell, chain)
         timeout = None if not call.deadline else max(0.0, (call.deadline - time.monotonic_ns()) / 1e9)
         try:
             if call.entry is None:
@@ -95,6 +97,7 @@ class PulpSide(GuestSide):
         except CellFailed as error:
             return Outcome(error.code, error.detail.encode())
         finally:
+            call.instance = None
             chain.call = outer
 
     def cell(self) -> Cell:
@@ -126,6 +129,28 @@ class PulpSide(GuestSide):
         """Shut the cell down."""
         if self._residence is not None and self._resident is not None:
             self._residence.move_out(self._resident)
+
+
+class _Stay:
+    """What a call ends that is cancelled while it is in a cell.
+
+    Args:
+        cell: the cell.
+        chain: how it came there.
+
+    Attributes:
+        places: none: the cell keeps its place in the pool when the call is over.
+    """
+
+    __slots__ = ("_cell", "_chain")
+    places = None
+
+    def __init__(self, cell: Cell, chain: Chain) -> None:
+        self._cell, self._chain = cell, chain
+
+    def cancel(self, reason: str) -> None:
+        """End what the call does in there; the cell is started anew, as after any end."""
+        self._cell.end(self._chain, reason)
 
 
 class PulpInterface:

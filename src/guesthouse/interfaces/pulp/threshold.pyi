@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from guesthouse.interfaces.pulp.body import Body
-from guesthouse.interfaces.pulp.turns import Turn
+from guesthouse.interfaces.pulp.turns import Chain, Turn
 
 _Done = TypeVar("_Done")
 
@@ -28,4 +28,5 @@ class Threshold:
         work: Callable[..., _Done],
         *args: Any,
     ) -> _Done: ...
+    def end(self, chain: Chain, reason: str) -> None: ...
     def _failed(self, function: str, body: Body, error: Exception) -> Exception: ...

@@ -39,6 +39,8 @@ cdef class Threshold:
     cdef int64_t budget     # ns
     cdef object body
     cdef Passage passage    # the body's
+    cdef Threshold outer    # the cell from which the chain in here came
+    cdef bint ending        # that chain was told to end
 
     def __init__(self, str label not None, double budget):
         self.label = label
@@ -126,10 +128,29 @@ cdef class Threshold:
                 raise DeadlineExceeded(limit=limit, guest=self.label, function=function) from error
         return self.inside(chain, function, until, work, args)
 
+    def end(self, Chain chain not None, str reason not None):
+        """End what a chain does in this cell and in those that it went on to, from any thread.
+
+        Nothing happens where it waits for its turn here, or has left.
+        """
+        cdef Threshold each = chain.inside
+        while each is not None and each is not self:
+            each = each.outer
+        if each is None:
+            return
+        each = chain.inside
+        while True:
+            each.ending = True
+            each.body.instance.cancel(reason)
+            if each is self:
+                return
+            each = each.outer
+
     cdef object inside(self, Chain chain, str function, int64_t until, work, tuple args):
         """Do some work with the turn held: set the deadline, name failures, give the turn back."""
         cdef int64_t outer = chain.deadline
         body = self.body
+        self.outer, chain.inside = chain.inside, self
         try:
             if self._closed:
                 raise CellClosed("cell is closed", cell=self.label)
@@ -138,6 +159,8 @@ cdef class Threshold:
             if outer and outer < until:
                 until = outer
             chain.deadline = body.instance.deadline = until
+            if chain.call is not None:
+                chain.call.check()      # from here on `end` finds the chain in here
             return work(body, *args)
         except Exception as error:
             failure = self._failed(function, body, error)
@@ -146,6 +169,11 @@ cdef class Threshold:
             raise failure from None
         finally:
             chain.deadline = outer
+            chain.inside, self.outer = self.outer, None
+            if self.ending:         # nobody can set it any more
+                self.ending = False
+                if body.usable:
+                    body.instance.resume()
             self._turn.give_back()
 
 

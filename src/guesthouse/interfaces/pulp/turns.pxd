@@ -9,6 +9,7 @@ cdef class Chain:
     cdef readonly Turn wanted           # the turn it waits for
     cdef public int64_t deadline        # when the innermost entry must be over, monotonic ns; 0 outside of cells
     cdef public object call
+    cdef object inside                  # the Threshold of the innermost cell that it entered
 
 cdef class Waiter:
     cdef Chain chain

@@ -10,7 +10,7 @@ from typing import Any
 
 from guesthouse.calls import Call, Terms
 from guesthouse.calls.crossing import ANY_ENTRY, NotAllowed
-from guesthouse.errors import CallError, Error
+from guesthouse.errors import CallError, Error, NotFound
 from guesthouse.interfaces.contract import Command, LoadedGuest
 from guesthouse.interfaces.wasix.bus import BusError, BusErrorCode, BusProcess, SpawnOptions, StdioMode
 from guesthouse.interfaces.wasix.localbus import Launch, Launched, LocalBus
@@ -82,6 +82,8 @@ def launcher(guest: LoadedGuest, call: Call, program: Sequence[Program]) -> Laun
         silent = options.stdin_mode == options.stdout_mode == StdioMode.NULL
         try:
             found = guest.callee(name, ANY_ENTRY if silent else None)
+            if not silent and not found.guest.owner.accepts(found.entry):
+                raise NotFound("entry that can be called", found.entry or "", guest=found.guest.name)
         except NotAllowed as error:
             raise BusError(BusErrorCode.ACCESS_DENIED, str(error)) from None
         except CallError as error:
