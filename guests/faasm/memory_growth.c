@@ -38,6 +38,31 @@ static int big_maps(void) { /* 18 of 1000 pages fit only if those unmapped in re
     return 0;
 }
 
+static int three_pages(void) { /* given back and handed out again, as zeros */
+    uint8_t *one = ANONYMOUS(3 * PAGE);
+    if (!writable(one, 3 * PAGE) || faasm_munmap(one, 3 * PAGE)) return 1;
+    uint8_t *two = ANONYMOUS(3 * PAGE);
+    return one != two || !writable(two, 3 * PAGE) ? 2 : 0;
+}
+
+static int heap(void) { /* what malloc and calloc hand out grows the memory, and calloc's are zeros, always */
+    size_t sizes[] = {8, 240, 70000, 1 << 20, 5 << 20};
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < 5; i++) {
+            uint8_t *volatile dirty = malloc(sizes[i]), *volatile clean; /* the compiler must not see through it */
+            if (!dirty) return 1;
+            memset(dirty, 0xee, sizes[i]);
+            free(dirty);
+            clean = calloc(sizes[i] / 8, 8);
+            if (!clean) return 2;
+            for (size_t j = 0; j < sizes[i]; j++)
+                if (clean[j]) return 3;
+            memset(clean, 0xdd, sizes[i]);
+            if (round < 2) free(clean);
+        }
+    return faasm_sbrk(0) > (void *)(8u << 20) ? 0 : 4;
+}
+
 static int moving_break(void) {
     uint8_t *start = faasm_sbrk(0);
     if (faasm_sbrk(PAGE) != start || (uint8_t *)faasm_sbrk(0) != start + PAGE) return 1;
@@ -70,6 +95,8 @@ int main(void) {
         case 'm': return many_maps();
         case 'b': return big_maps();
         case 'k': return moving_break();
+        case '3': return three_pages();
+        case 'H': return heap();
         case 'a': return with_malloc();
         case '0': return faasm_munmap((void *)1, 0);
         case 'u': return faasm_munmap((void *)100, PAGE);            /* not aligned */

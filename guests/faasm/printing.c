@@ -1,4 +1,4 @@
-/* Prints on both streams and puts something out. */
+/* Prints on both streams and puts something out; returns what its input says. */
 #include <stdio.h>
 #include "faasm.h"
 
@@ -7,5 +7,7 @@ int main(void) {
     fflush(stdout);
     fprintf(stderr, "This is for stderr\n");
     faasmSetOutput("written", 7);
-    return 0;
+    char text[8] = {0};
+    faasmGetInput(text, sizeof text - 1);
+    return atoi(text);
 }

@@ -184,8 +184,16 @@ def test_case_env_identity_and_time(function):
 
 def test_case_stdio_is_captured_only_where_asked_for(function):
     assert function("printing").call() == b"written"
-    captured = function("printing", replace=True, config={"CAPTURE_STDOUT": "on"}).call()
+    on = {"CAPTURE_STDOUT": "on"}
+    captured = function("printing", replace=True, config=on).call()
     assert captured == b"stdin=0  stdout=1  stderr=2\nThis is for stderr\n\nwritten"
+    # Nothing is put before an output where nothing was printed; a failure loses the output and not the prints.
+    assert function("chain_output", config=on).invoke().code == 0
+    assert function("hello", config=on).call() == b"Hello Faasm!"
+    result = function("printing", replace=True, config=on).invoke(b"3")
+    assert (result.code, result.output) == (
+        3, b"stdin=0  stdout=1  stderr=2\nThis is for stderr\n\nCall failed (return value=3)",
+    )  # fmt: skip
 
 
 def test_printing_through_the_host_formats_as_c_does(function):

@@ -16,8 +16,9 @@ def growth(load):
 
 
 @pytest.mark.parametrize(
-    "what", ["m", "b", "k", "a", "0", "o", "f", "v"],
-    ids=["mmap", "mmap_big", "brk", "malloc", "munmap nothing", "munmap outside", "bad arguments", "value"],
+    "what", ["m", "b", "3", "k", "a", "H", "0", "o", "f", "v"],
+    ids=["mmap", "mmap_big", "munmap", "brk", "malloc", "calloc and heap", "munmap nothing", "munmap outside",
+         "bad arguments", "value"],
 )  # fmt: skip
 def test_case_memory_growth_and_reclaim(growth, what):
     assert growth.invoke(what.encode()).unwrap() == b""

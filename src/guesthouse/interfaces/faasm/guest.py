@@ -162,13 +162,11 @@ class FaasmSide(GuestSide):
             code = signed(leaving.code)
         if isinstance(call.payload, Command):
             return Outcome(code, Printed.of(session_of(call), instance.output))
-        if code:
-            # The function's own output is lost then, as it is in the reference.
-            return Outcome(code, b"Call failed (return value=%d)" % code)
-        output = instance.output
-        if self._prints:
-            output = b"".join(session_of(call).printed) + b"\n" + output
-        return Outcome(0, output)
+        # The function's own output is lost when it fails, as it is in the reference; what it printed is not.
+        output = instance.output if code == 0 else b"Call failed (return value=%d)" % code
+        if self._prints and (printed := b"".join(session_of(call).printed)):
+            output = printed + b"\n" + output
+        return Outcome(code, output)
 
     def _enter_threaded(self, instance: Instance, call: Call, message: Message) -> int:
         """Run the function; what ends any thread by exception ends the call (spec 5.4)."""

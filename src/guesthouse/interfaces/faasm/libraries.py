@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from guesthouse.engine import HostFunction, Instance, Module
+from guesthouse.engine import HostFunction, Instance, Module, Trapping
 from guesthouse.engine.linking import (
     Companion,
     Item,
@@ -218,9 +218,13 @@ class Libraries:
         if odd:
             raise LoadError(f"nobody offers {', '.join(odd)}")
         module = compile_beside(self._instance, trampolines.indirect([(each[2], each[3]) for each in absent]))
+        new = {each[1]: each for each in absent if each[1] not in self._slots}
         items = {trampolines.TABLE: self._table}
         for number, (_, name, _, _) in enumerate(absent):
             items["env", str(number)] = new_global(self._instance, self._slot(name), False)
+        refusals = self._host_items([_missing(*each[1:]) for each in new.values()])
+        for name, refusal in zip(new, refusals, strict=True):
+            set_table(self._table, self._slots[name], refusal)
         companion = link(self._instance, module, items)
         for number, (space, name, _, _) in enumerate(absent):
             found[space, name] = _certain(companion.export(str(number)))
@@ -317,6 +321,16 @@ class Libraries:
     def knows(self, handle: int) -> bool:
         """Say whether a handle stands for something."""
         return handle == MAIN or handle in self._handles.values()
+
+
+def _missing(name: str, params: str, results: str) -> HostFunction:
+    """Return what stands in for a function until a library brings it."""
+    why = f"a library needs {name[:100]}, which "
+    if name.startswith("__faasm_"):
+        why += "is none of the host's, or was not granted; `guesthouse imports` names its capability"
+    else:
+        why += "nobody has; export it from the program (-Wl,--export=…), or load the library that it is in"
+    return HostFunction("", "env", name, params, results, Trapping(why), "Nobody has it.")
 
 
 def _data(library: Library, name: str) -> int | None:
