@@ -1,0 +1,3 @@
+module gomirror
+
+go 1.24

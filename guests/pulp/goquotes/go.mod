@@ -1,0 +1,3 @@
+module goquotes
+
+go 1.24
