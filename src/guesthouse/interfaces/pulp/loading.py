@@ -45,6 +45,7 @@ class LoadedCell:
         capabilities: those that take part in the cell's life: declared ones and those that all have.
         sides: what the neighbouring interfaces prepared.
         lease: the right to use the compiled module, where it came from a cache.
+        printers: where its output goes.
     """
 
     spec: CellSpec
@@ -53,6 +54,7 @@ class LoadedCell:
     capabilities: tuple[Capability, ...]
     sides: tuple[Side, ...]
     lease: Lease | None = None
+    printers: tuple[Printer, ...] = ()
 
     def open(self) -> Instance:
         """Open an instance under the spec's limits; nothing of it has run."""
@@ -74,6 +76,8 @@ class LoadedCell:
             for side in self.sides:
                 side.release(instance, call)
         finally:
+            for printer in self.printers:
+                printer.flush()
             instance.close()
 
     def close(self) -> None:
@@ -147,13 +151,14 @@ def _linked(
     except LoadError as error:
         raise prefixed(error, "instantiate wasm") from None
     check_exports(spec.label, module.info)
+    printers = Printer(spec.label, "stdout"), Printer(spec.label, "stderr")
     guest = NeighbourGuest(
         name=spec.label,
         info=module.info,
         options={
             **surroundings.options,
-            "stdout": Printer(spec.label, "stdout"),
-            "stderr": Printer(spec.label, "stderr"),
+            "stdout": printers[0],
+            "stderr": printers[1],
         },
         resources=surroundings.resources,
         granted=granted,
@@ -164,7 +169,7 @@ def _linked(
         for capability in registry or ()
         if capability.name in granted or (registry is not None and registry.is_always(capability.name))
     )
-    return LoadedCell(spec, template, granted, taking_part, sides, lease)
+    return LoadedCell(spec, template, granted, taking_part, sides, lease, printers)
 
 
 def declared(spec: CellSpec, registry: Registry | None) -> frozenset[str]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -157,7 +158,7 @@ def _coerced(value: Any, kind: str, key: str) -> Any:
             if isinstance(value, dict):
                 return {_text(name, key): _text(item, key) for name, item in value.items()}
         case _:
-            if isinstance(value, int | float) and not isinstance(value, bool):
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
                 return _fitted(int(value), kind)  # type: ignore[arg-type]
     raise DecodeError(f"{key} is {kind}, not a {type(value).__name__}")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from guesthouse.engine import HostFunction
 from guesthouse.interfaces.pulp import memory
 from guesthouse.interfaces.pulp.extension import Extension, Refused, take
+from guesthouse.interfaces.pulp.printing import pieces
 from guesthouse.observe import log
 
 if TYPE_CHECKING:
@@ -35,5 +36,6 @@ class Log(Extension):
         if level >= len(LEVELS):
             raise Refused(memory.FAILED, f"level {level}")
         text = take(call, pointer, min(length, LONGEST)).decode("utf-8", "replace")
-        getattr(log, LEVELS[level])("cell log", cell=call.guest, text=text)
+        for piece in pieces(text):
+            getattr(log, LEVELS[level])("cell log", cell=call.guest, text=piece)
         return memory.OK
