@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
@@ -123,6 +124,22 @@ def test_a_slow_subscriber_loses_events_and_the_others_do_not(stream) -> None:
         reader.wait_for(f"id: {number}\n")
     slow.close()
     reader.close()
+
+
+def test_what_waits_for_a_subscriber_is_bounded_in_bytes_too(monkeypatch) -> None:
+    monkeypatch.setattr(sse, "QUEUE_BYTES", 1000)
+
+    async def check() -> None:
+        subscriber = sse.Subscriber("cell")
+        subscriber.put(bytes(5000))  # one large event alone is fine
+        subscriber.put(b"x")
+        assert subscriber.lost == 1
+        assert len(await subscriber.get() or b"") == 5000
+        for _ in range(3):
+            subscriber.put(bytes(400))
+        assert subscriber.lost == 2
+
+    asyncio.run(check())
 
 
 @pytest.mark.parametrize(

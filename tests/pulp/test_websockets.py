@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 from tests.pulp.conftest import Window
@@ -132,6 +133,32 @@ def test_a_client_that_does_not_read_is_disconnected_and_harms_nobody(sockets, m
             other = sockets.events("ws.open")[0]["conn_id"]
             sockets("ws_send", {"conn_id": other, "opcode": 1, "payload": b"still here"})
             assert fine.recv(5) == "still here"
+
+
+def test_what_waits_for_clients_is_bounded_in_bytes_too(sockets, monkeypatch) -> None:
+    from guesthouse.interfaces.pulp.http import websockets
+
+    extension = next(each for each in sockets.app.catalogue.gated if each.name == "transport.ws.inbound")
+    monkeypatch.setattr(websockets, "OUTGOING_BYTES", 6 << 20)
+    monkeypatch.setattr(websockets, "CELL_BYTES", 8 << 20)
+    block = bytes(1 << 20)
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(connect(f"{sockets.url}/ws/slow", max_queue=1, close_timeout=0.1))
+        one, two = (opened["conn_id"] for opened in sockets.events("ws.open", 2))
+        with connect(f"{sockets.url}/ws/fine", max_size=None) as fine:
+            number = sockets.events("ws.open")[0]["conn_id"]
+            assert sockets("ws_send", {"conn_id": number, "opcode": 2, "payload": bytes(7 << 20)})[0] == 0
+            assert len(fine.recv(20)) == 7 << 20  # one large message alone is fine
+        while sockets("ws_send", {"conn_id": one, "opcode": 2, "payload": block})[0] == 0:
+            assert sum(extension._waiting_bytes.values()) <= 8 << 20
+        while sockets("ws_send", {"conn_id": two, "opcode": 2, "payload": block})[0] == 0:
+            assert sum(extension._waiting_bytes.values()) <= 8 << 20
+        assert sockets.app.runtime.status()[0]["drops"]["transport.ws.inbound.slow_clients"] >= 1
+    until = time.monotonic() + 10
+    while extension._waiting_bytes:
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_many_idle_connections(sockets) -> None:

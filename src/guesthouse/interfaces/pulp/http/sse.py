@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from guesthouse.interfaces.pulp.body import CellCall
     from guesthouse.interfaces.pulp.cell import Cell
 
-QUEUE = 32
+QUEUE, QUEUE_BYTES = 32, 8 << 20
+"""Events, and bytes of them, that may wait for one subscriber; one large event alone may always."""
 KEEPALIVE_SECONDS = 15.0
 _HEADERS = [
     (b"Content-Type", b"text/event-stream"),
@@ -36,14 +37,21 @@ class Subscriber:
     def __init__(self, cell_id: str) -> None:
         self.cell_id = cell_id
         self.frames: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE)
-        self.lost = 0
+        self.lost = self.waiting = 0
 
     def put(self, frame: bytes) -> None:
         """Queue a frame; a subscriber that does not keep up loses it."""
-        try:
-            self.frames.put_nowait(frame)
-        except asyncio.QueueFull:
+        if self.frames.full() or (self.waiting and self.waiting + len(frame) > QUEUE_BYTES):
             self.lost += 1
+            return
+        self.waiting += len(frame)
+        self.frames.put_nowait(frame)
+
+    async def get(self) -> bytes | None:
+        """Wait for the next frame; ``None`` when the stream shall end."""
+        frame = await self.frames.get()
+        self.waiting -= len(frame or b"")
+        return frame
 
     def end(self) -> None:
         """Ask the stream to end, whatever waits."""
@@ -190,7 +198,7 @@ async def _disconnected(receive: Receive) -> None:
 async def _forward(subscriber: Subscriber, send: Send, gone: asyncio.Future[None]) -> None:
     """Write frames, and a comment when there was none for a while, until either side ends."""
     while not gone.done():
-        waiting: asyncio.Future[Any] = asyncio.ensure_future(subscriber.frames.get())
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(subscriber.get())
         await asyncio.wait({waiting, gone}, timeout=KEEPALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
             waiting.cancel()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
     from guesthouse.interfaces.pulp.cell import Cell
 
 TEXT, BINARY = 1, 2
-OUTGOING = 256
-"""Messages that may wait for one client; a client that takes them more slowly is disconnected."""
+OUTGOING, OUTGOING_BYTES = 256, 32 << 20
+"""Messages, and bytes of them, that may wait for a client; one that is slower is disconnected."""
+CELL_BYTES = 256 << 20
+"""Bytes that may wait for all clients of a cell; beyond that nothing more is taken from it."""
 
 GOING_AWAY = 1001
 TOO_SLOW = 1008
@@ -64,20 +67,24 @@ class Connection:
 
     def __init__(self, number: int, cell_id: str) -> None:
         self.number, self.cell_id = number, cell_id
-        self.outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.waiting = 0
+        self.outgoing: asyncio.Queue[tuple[dict[str, Any], int]] = asyncio.Queue()
+        self.waiting = self.waiting_bytes = 0
+        self.gone = False
         self.closed_with: tuple[int, str] | None = None
         self.aborted = asyncio.Event()
 
-    async def write(self, send: Send) -> None:
-        """Send what waits, up to the close, which is left to whoever also receives."""
-        while (message := await self.outgoing.get())["type"] != "websocket.close":
-            self.waiting -= 1
+    async def write(self, send: Send, sent: Callable[[int], object]) -> None:
+        """Send what waits, up to the close, which is left to whoever also receives; tells what was sent."""
+        while True:
+            message, size = await self.outgoing.get()
+            if message["type"] == "websocket.close":
+                return
             await send(message)
+            sent(size)
 
-    def put(self, message: dict[str, Any]) -> None:
+    def put(self, message: dict[str, Any], size: int) -> None:
         """Queue a message; runs on the event loop."""
-        self.outgoing.put_nowait(message)
+        self.outgoing.put_nowait((message, size))
 
 
 class WSInbound(Extension):
@@ -95,6 +102,7 @@ class WSInbound(Extension):
         self._environment = Environment()
         self._ids = itertools.count(1)
         self._connections: dict[int, Connection] = {}
+        self._waiting_bytes: dict[str, int] = {}
         self._lock = threading.Lock()
         self._drops = Drops()
         http.on_site.append(self._prepare)
@@ -136,17 +144,21 @@ class WSInbound(Extension):
         frame = request(call, pointer, length, WSFrame)
         if frame.opcode not in (TEXT, BINARY):
             raise Refused(memory.FAILED, f"opcode {frame.opcode}")
-        connection = self._own(call, frame.conn_id)
-        if connection.waiting >= OUTGOING:
+        connection, size = self._own(call, frame.conn_id), len(frame.payload)
+        full = connection.waiting >= OUTGOING or connection.waiting_bytes + size > OUTGOING_BYTES
+        if full and connection.waiting:
             self._drops.add(call.cell.id, "slow_clients")
             self._finish(connection, TOO_SLOW, "too slow")
             self._http.threads.soon(connection.aborted.set)
             raise Refused(memory.FAILED, "the client does not keep up and was disconnected")
+        if self._waiting_bytes.get(call.cell.id, 0) + size > CELL_BYTES:
+            self._drops.add(call.cell.id, "frames_out")
+            raise Refused(memory.FAILED, f"{CELL_BYTES} bytes wait for the cell's clients")
         if frame.opcode == TEXT:
             text = frame.payload.decode("utf-8", "replace")
-            self._put(connection, {"type": "websocket.send", "text": text})
+            self._put(connection, {"type": "websocket.send", "text": text}, size)
         else:
-            self._put(connection, {"type": "websocket.send", "bytes": frame.payload})
+            self._put(connection, {"type": "websocket.send", "bytes": frame.payload}, size)
         return memory.OK
 
     def close(self, call: CellCall, pointer: int, length: int) -> int:
@@ -164,9 +176,29 @@ class WSInbound(Extension):
             raise Refused(memory.FAILED, f"no connection {number} of this cell")
         return connection
 
-    def _put(self, connection: Connection, message: dict[str, Any]) -> None:
-        connection.waiting += 1
-        self._http.threads.soon(connection.put, message)
+    def _put(self, connection: Connection, message: dict[str, Any], size: int = 0) -> None:
+        self._count(connection, 1, size)
+        self._http.threads.soon(connection.put, message, size)
+
+    def _count(self, connection: Connection, messages: int, size: int) -> None:
+        """Count what waits for a client, or is sent where negative; nothing once it is gone."""
+        with self._lock:
+            if not connection.gone:
+                connection.waiting += messages
+                connection.waiting_bytes += size
+                self._count_bytes(connection.cell_id, size)
+
+    def _count_bytes(self, cell_id: str, size: int) -> None:
+        left = self._waiting_bytes.pop(cell_id, 0) + size
+        if left:
+            self._waiting_bytes[cell_id] = left
+
+    def _forget(self, connection: Connection) -> None:
+        """Let go of a client, and of what still waits for it."""
+        with self._lock:
+            self._connections.pop(connection.number, None)
+            connection.gone = True
+            self._count_bytes(connection.cell_id, -connection.waiting_bytes)
 
     def _finish(self, connection: Connection, code: int, reason: str) -> None:
         with self._lock:
@@ -195,7 +227,9 @@ class WSInbound(Extension):
         await send({"type": "websocket.accept"})
         if await self._emit(connection, "ws.open", opened.encode()) is not Posted.QUEUED:
             self._finish(connection, TRY_LATER, "cell is not available")
-        writer = asyncio.ensure_future(connection.write(send))
+        writer = asyncio.ensure_future(
+            connection.write(send, lambda size: self._count(connection, -1, -size))
+        )
         aborted = asyncio.ensure_future(connection.aborted.wait())
         try:
             code, reason = await self._read(connection, receive, {writer, aborted})
@@ -204,8 +238,7 @@ class WSInbound(Extension):
         finally:
             writer.cancel()
             aborted.cancel()
-            with self._lock:
-                self._connections.pop(connection.number, None)
+            self._forget(connection)
         closed = WSClose(connection.number, code & 0xFFFF, reason)
         await self._emit(connection, "ws.close", closed.encode())
 
