@@ -5,10 +5,11 @@ from __future__ import annotations
 import resource
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from tests.pulp.conftest import Window
+from tests.pulp.servers import Server
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.sync.server import serve
@@ -258,3 +259,36 @@ def test_what_cannot_be_dialled_is_4(dialler, url) -> None:
 def test_dialling_obeys_the_egress_guard(window, server) -> None:
     assert window("transport.ws.outbound").wsout_dial({"url": server.url}) == (4, None)
     assert not server.seen
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["ws://169.254.169.254/", "ws://localhost:{port}/echo", "/echo", "http://[::1]/", "file:///etc/passwd"],
+)
+def test_dialling_follows_no_redirect(window, target) -> None:
+    with Server() as origin:
+        dialler = window("transport.ws.outbound", settings={"HTTP_FETCH_ALLOW": f"127.0.0.1:{origin.port}"})
+        url = f"{origin.url}/redirect?{target.format(port=origin.port)}".replace("http://127", "ws://127", 1)
+        started = time.monotonic()
+        assert dialler.wsout_dial({"url": url}) == (4, None)
+        assert time.monotonic() - started < 8
+
+
+def test_frames_from_a_server_are_bounded(window) -> None:
+    def flood(connection) -> None:
+        with suppress(ConnectionClosed):
+            connection.send(bytes(9 << 20))
+            connection.recv()
+
+    with serve(flood, "127.0.0.1", 0) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        dialler = window("transport.ws.outbound", settings={"HTTP_FETCH_ALLOW": "127.0.0.1"})
+        url = f"ws://127.0.0.1:{running.socket.getsockname()[1]}"
+        number = dialler.wsout_dial({"url": url})[1]["conn_id"]
+        until = time.monotonic() + 20
+        while dialler("wsout_send", number, b"x")[0] != 6:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        running.shutdown()
+        thread.join(5)
