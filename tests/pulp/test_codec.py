@@ -7,7 +7,7 @@ import struct
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guesthouse.interfaces.pulp import codec, structs
@@ -24,11 +24,13 @@ plain = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(plain)
 def test_whatever_is_encoded_decodes_to_itself(value: object) -> None:
     assert codec.decode(codec.encode(value)) == value
 
 
+@settings(deadline=None)
 @given(st.integers(-(1 << 63), (1 << 63) - 1))
 def test_integers_are_always_nine_bytes(number: int) -> None:
     assert codec.encode(number) == b"\xd3" + struct.pack(">q", number)
