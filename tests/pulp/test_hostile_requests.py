@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+from dataclasses import fields
 
 import msgspec
 import pytest
@@ -36,7 +37,9 @@ CONFIG = {
 }
 NAMES = sorted({row.name for extension in Catalogue().extensions for row in extension.rows()} - LEFT_OUT)
 #: Every key that any request has.
-KEYS = sorted({key for kind in Message.__subclasses__() for _, key, _, _ in kind._plan()})
+KEYS = sorted(
+    {each.metadata["key"] or each.name for kind in Message.__subclasses__() for each in fields(kind)}
+)
 WORDS = [
     "", "a", "/", "/a/:b", "..", "../x", "\0", "a\0b", "GET", ":0", "127.0.0.1:0", "127.0.0.1:99999", "[::1]:0", "é", "\ud7ff",
     "http://127.0.0.1:9/", "ws://[::1", "file:///etc/passwd", "SELECT 1", "BEGIN", "true", "tmp*", "*" * 300, "x" * 5000,
