@@ -45,6 +45,16 @@ def test_what_is_not_offered_links_and_names_itself_when_called(load, row):
     assert len(str(caught.value)) > len(row.name) + 20  # and why, or what to do instead
 
 
+def test_functions_written_in_c_with_the_header_of_the_reference_link(load):
+    """Its inline functions are undefined in C, and become imports."""
+    guest = load("c", wat_to_wasm("""(module
+      (import "env" "__faasm_memory_layout_protection" (func $protect))
+      (import "env" "MPI_Init_thread" (func (param i32 i32 i32 i32) (result i32)))
+      (import "env" "MPI_Gatherv" (func (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1) (func (export "_start") (call $protect)))"""))  # fmt: skip
+    assert guest.call() == b""
+
+
 def test_functions_are_called_by_pointer_as_libffi_describes_them(load):
     guest = load("ffi", guests.load("guests/faasm/ffi.c"))
     sum_ = 200 - 3 - 100000 + (1 << 40) + 0.75

@@ -67,6 +67,8 @@ ROWS: tuple[HostFunction, ...] = (
     row("__faasm_host_interface_test", "i", "", host_interface_test, "End the call by a host exception."),
     # The planner is asked whether to move; on this host the answer is always no.
     row("__faasm_migrate_point", "ii", "", Constant(), "Go on here: calls are not moved while they run."),
+    # A header's way to keep an instruction from being optimised out; C code imports it.
+    row("__faasm_memory_layout_protection", "", "", Constant(), "Do nothing."),
     row("__tless_is_enabled", "", "i", Constant(0), "Tell that there is no enclave."),
     row("__tless_get_attestation_jwt", "ii", "", Constant(), "Do nothing: there is no enclave."),
     row("__tless_get_mrenclave", "ii", "", Constant(), "Do nothing: there is no enclave."),

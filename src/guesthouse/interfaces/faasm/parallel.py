@@ -8,15 +8,17 @@ from guesthouse.interfaces.faasm.rows import refused
 #: Functions of MPI by the number of their (i32) parameters; all return an int.
 _MPI = {
     0: "Finalize",
-    1: "Barrier Comm_c2f Comm_f2c Comm_free Op_free Request_free Type_commit Type_free Free_mem Win_free",
-    2: "Init Get_version Comm_size Comm_rank Comm_dup Abort Get_processor_name Type_size Wait Win_fence",
-    3: "Get_count Waitall Alloc_mem Type_contiguous Cart_rank Op_create",
-    4: "Comm_split Probe Waitany Win_get_attr",
-    5: "Bcast Cart_get Cart_shift",
-    6: "Send Rsend Allreduce Scan Cart_create Win_create Reduce_scatter",
+    1: "Barrier Comm_c2f Comm_f2c Comm_free Op_free Request_free Type_commit Type_free Free_mem "
+    "Win_free Initialized Finalized Query_thread Group_free",
+    2: "Init Get_version Comm_size Comm_rank Comm_dup Abort Get_processor_name Type_size Wait "
+    "Win_fence Comm_group",
+    3: "Get_count Waitall Alloc_mem Type_contiguous Cart_rank Op_create Comm_create",
+    4: "Comm_split Probe Waitany Win_get_attr Group_incl Comm_create_group Init_thread",
+    5: "Bcast Cart_get Cart_shift Comm_split_type Win_shared_query",
+    6: "Send Rsend Allreduce Scan Cart_create Win_create Reduce_scatter Win_allocate_shared",
     7: "Isend Recv Irecv Reduce Allgather Alltoall",
     8: "Scatter Gather Allgatherv Get Put",
-    9: "Alltoallv",
+    9: "Alltoallv Gatherv",
     12: "Sendrecv",
 }
 

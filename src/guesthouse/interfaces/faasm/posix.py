@@ -157,6 +157,7 @@ _EXCEPTIONS = (
 #: What any C library has; a guest that imports it was linked without one.
 _OF_THE_LIBRARY = (
     ("atoi", "i", "i"),
+    ("posix_memalign", "iii", "i"),
     ("strncat", "iii", "i"),
     ("dirfd", "i", "i"),
     ("fiprintf", "iii", "i"),
