@@ -21,6 +21,7 @@
   (memory (export "memory") 2 16)
   (func (export "create") (param i32 i32 i32 i32 i32 i32) (result i32)
     (call $create (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5)))
+  (func (export "trap") unreachable)
   (func (export "remove") (param i64) (result i32) (call $remove (local.get 0)))
   (func (export "blocking") (param i64 i32 i32 i32) (result i32)
     (call $blocking (local.get 0) (local.get 1) (local.get 2) (local.get 3)))

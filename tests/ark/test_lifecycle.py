@@ -11,7 +11,11 @@ import psutil
 import pytest
 from tests.ark.driving import OUT, PATIENT, Driver, wasm
 
+import guesthouse
 from guesthouse import errors
+from guesthouse.engine import Instance
+from guesthouse.interfaces.ark.requests import Requests
+from guesthouse.testing import guests
 
 SUCCESS, INTERNAL, UNAVAILABLE = 0, 4, 7
 HUNDRED = 100
@@ -24,6 +28,11 @@ def until(condition, seconds=30.0):
         assert time.monotonic() - start < seconds, "it did not happen in time"
         time.sleep(0.002)
     return time.monotonic() - start
+
+
+def count(kind):
+    """How many objects of a kind there are."""
+    return sum(isinstance(each, kind) for each in gc.get_objects())
 
 
 def live(host):
@@ -54,6 +63,55 @@ def test_a_hundred_children_end_with_their_caller_within_a_second(host, way):
     # one that got a core for itself may have run out of fuel before
     assert sum(journal.metrics()["failed"].values()) == HUNDRED
     until(lambda: process.num_threads() <= threads + 2)
+
+
+#: Sleeps for a minute, so that a hundred can run at once without a core for each.
+SLEEPER = """(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (i32.store (i32.const 16) (i32.const 1))
+    (i64.store (i32.const 24) (i64.const 60000000000))
+    (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"""
+
+
+@pytest.mark.parametrize("way", ["returns", "traps", "deadline", "killed"])
+def test_a_hundred_children_that_run_all_at_once_end_with_their_caller(engine, way):
+    """Each has a worker of its own; nothing stays behind: no thread that runs, no instance, no handle."""
+    process = psutil.Process()
+    gc.collect()
+    threads, instances, tables = process.num_threads(), count(Instance), count(Requests)
+    with guesthouse.Host(workers=HUNDRED, engine=engine) as host:
+        host.load(wasm("worker"), name="worker", grant=["ark.module_run"], limits=PATIENT)
+        guest = host.load(
+            wasm("caller"), name="caller", grant=["ark.module_run"], limits=PATIENT.replace(wall="20s"),
+            ark={"child_fuel": None},
+        )  # fmt: skip
+        host.load(guests.wat(SLEEPER), name="sleeper", limits=PATIENT)
+        caller = Driver(host, guest)
+        functions = [caller.function("_start", "sleeper")] * (HUNDRED - 2) + [caller.function("loop")] * 2
+        for function in functions:
+            caller.request(function)
+        until(lambda: sum(call.instance is not None for call in host.scheduler.live()) > HUNDRED)
+        if way == "killed":
+            host.scheduler.cancel(caller.call, "by the test")
+        elif way == "deadline":
+            caller.call.instance.deadline = 1
+        if way != "returns":
+            with pytest.raises((errors.CallError, RuntimeError)):
+                caller.invoke("trap" if way == "traps" else "ready", *([] if way == "traps" else [0, 0]))
+        end = threading.Thread(target=caller.end)
+        end.start()
+        until(lambda: live(host) == 0, 5)  # a second, where nobody else uses the cores
+        end.join()
+        assert {run.state for run in host.service("launches")} == {"failed"}
+        assert {run.cause.partition(":")[0] for run in host.service("launches")} == {"cancelled"}
+        until(lambda: host.scheduler._running.bell.idle == host.scheduler.stats()["threads"])
+    del caller, guest, end
+    gc.collect()
+    assert count(Instance) == instances
+    assert count(Requests) == tables
+    until(lambda: process.num_threads() <= threads)
 
 
 def test_grandchildren_end_as_well(host):

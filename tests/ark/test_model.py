@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.ark.driving import PATIENT, Driver, wasm
+from tests.ark.driving import INPUT, NAME, OUT, PAGES, PATIENT, Driver, wasm
 
 CALLERS = 3
 FUNCTIONS, REQUESTS = 4, 5
@@ -24,6 +24,8 @@ BEHAVIOUR = {
     "echo": lambda data: (0, data),
     "upper": lambda data: (0, data.upper()),
     "none": lambda data: (0, b""),
+    "brief": lambda data: (0, data),
+    "counter": lambda data: (0, (1).to_bytes(4, "little")),
     "boom": lambda data: (4, b""),
     "code_n": lambda data: ({0: 0, 2: 2, 5: 5, 6: 6, 8: 8}.get(data[0], 4) if data else 5, b""),
 }
@@ -36,21 +38,22 @@ class SixCalls(RuleBasedStateMachine):
 
     @initialize()
     def start(self):
-        self.callers = []
-        for number in range(CALLERS):
-            guest = self.host.load(
-                wasm("caller"),
-                name=f"model{number}",
-                grant=["ark.module_run"],
-                limits=PATIENT,
-                ark={"max_functions": FUNCTIONS, "max_requests": REQUESTS},
-                replace=True,
-            )
-            self.callers.append(Driver(self.host, guest))
+        self.callers = [self.open(number) for number in range(CALLERS)]
         self.functions = [{} for _ in range(CALLERS)]
         self.requests = [{} for _ in range(CALLERS)]
         self.done = set()
         self.known = [7]
+
+    def open(self, number):
+        guest = self.host.load(
+            wasm("caller"),
+            name=f"model{number}",
+            grant=["ark.module_run"],
+            limits=PATIENT,
+            ark={"max_functions": FUNCTIONS, "max_requests": REQUESTS},
+            replace=True,
+        )
+        return Driver(self.host, guest)
 
     def teardown(self):
         for driver in getattr(self, "callers", ()):
@@ -129,6 +132,31 @@ class SixCalls(RuleBasedStateMachine):
         if done:
             self.done.add(handle)
             assert size == len(end[1])
+
+    @rule(who=who, end=st.booleans())
+    def replace(self, who, end):
+        """A caller returns or is killed, whatever is under way; the next one has no handle of it."""
+        if not end:
+            self.host.scheduler.cancel(self.callers[who].call, "by the test")
+        self.callers[who].end()
+        self.callers[who] = self.open(who)
+        self.functions[who], self.requests[who] = {}, {}
+
+    @rule(
+        who=who,
+        pick=pick,
+        bad=st.sampled_from([(PAGES, 1), (PAGES - 3, 8), (0xFFFFFFFF, 1), (8, 0xFFFFFFFF)]),
+    )
+    def out_of_range(self, who, pick, bad):
+        caller = self.callers[who]
+        function, request = self.handle(who, pick, self.functions), self.handle(who, pick, self.requests)
+        pointer, length = bad
+        assert caller.invoke("create", 1, pointer, length, NAME, 4, OUT) == 5
+        assert caller.invoke("launch", function, pointer, length, OUT) == 5
+        assert caller.invoke("launch", function, INPUT, 1, PAGES - 7) == 5
+        assert caller.invoke("blocking", function, pointer, length, OUT) == 5
+        assert caller.invoke("ready", request, PAGES - 7) == 5
+        assert caller.invoke("retrieve", request, pointer, length) == 5
 
     @precondition(lambda self: any(self.requests))
     @rule(who=who, pick=pick)

@@ -125,12 +125,13 @@ def test_records_do_not_keep_a_module_that_was_replaced(modules):
     assert [run.function for run in modules.requests()] == ["upper"]
 
 
-#: Launches its own function with 64 MiB and with one byte more; returns the second code, or 99.
+#: Launches its own function with 64 MiB and with one byte more, waiting for it or not (`LAUNCH`); returns the
+#: second code, or 99.
 LARGE = """(module
   (import "ark-module-run-v0" "module_run__create_function"
     (func $create (param i32 i32 i32 i32 i32 i32) (result i32)))
-  (import "ark-module-run-v0" "module_run__blocking_launch"
-    (func $launch (param i64 i32 i32 i32) (result i32)))
+  (import "ark-module-run-v0" "module_run__LAUNCH" (func $launch (param i64 i32 i32 i32) (result i32)))
+  (import "ark-module-run-v0" "module_run__is_ready" (func $ready (param i64 i32) (result i32)))
   (import "ark-module-run-v0" "module_run__retrieve" (func $retrieve (param i64 i32 i32) (result i32)))
   (memory (export "memory") 1030) (data (i32.const 16) "size")
   (func (export "size") (param i32 i32) (result i32)
@@ -140,13 +141,17 @@ LARGE = """(module
       (then (return (i32.const 99))))
     (if (call $launch (i64.load (i32.const 32)) (i32.const 0) (i32.const 67108864) (i32.const 40))
       (then (return (i32.const 99))))
+    (loop $poll
+      (drop (call $ready (i64.load (i32.const 40)) (i32.const 48)))
+      (br_if $poll (i32.eqz (i32.load8_u (i32.const 48)))))
     (if (call $retrieve (i64.load (i32.const 40)) (i32.const 0) (i32.const 0))
       (then (return (i32.const 99))))
     (call $launch (i64.load (i32.const 32)) (i32.const 0) (i32.const 67108865) (i32.const 40))))"""
 
 
-def test_64_mib_of_input_are_taken_and_one_byte_more_is_not(modules):
-    large = modules.register_module("large", guesthouse.testing.guests.wat(LARGE))
+@pytest.mark.parametrize("way", ["blocking_launch", "launch"])
+def test_64_mib_of_input_are_taken_and_one_byte_more_is_not(modules, way):
+    large = modules.register_module("large", guesthouse.testing.guests.wat(LARGE.replace("LAUNCH", way)))
     assert large.invoke(entry="run").code == 5
 
 
