@@ -44,13 +44,13 @@ class Snapshot:
 
     Attributes:
         wasm: the new module.
-        after: what ran before it was frozen, in words.
+        after: what ran before it was frozen, in words; ``None`` for nothing but its start function.
         short_of: why its interface did not go further, in words; ``None`` where it went as far as it can.
         fixed: what all instances have in common since the guest learnt it while it was initialised.
     """
 
     wasm: bytes
-    after: str
+    after: str | None
     short_of: str | None = None
     fixed: tuple[str, ...] = ()
 
@@ -151,7 +151,7 @@ class _Freezer(GuestSide):
         before = [side.holdings(instance) for side in self.sides]
         further = self.work.further
         beginning = self.sides[0].initialise(instance, fully=self.fully, further=further)
-        if further is not None:
+        if further is not None and further not in {*beginning.without, *beginning.settled}:
             beginning = _run(instance, further, beginning, call.guest)
         for side, earlier in zip(self.sides, before, strict=True):
             for kind, count in side.holdings(instance).items():

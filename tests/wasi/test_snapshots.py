@@ -78,3 +78,11 @@ def test_what_fails_to_warm_up_is_refused(host):
     with pytest.raises(SnapshotRefused, match="returned 3"):
         snapshots.take(host, wat_to_wasm('(module (func (export "warm") (result i32) (i32.const 3)))'), "w",
                        initialiser="warm")  # fmt: skip
+
+
+def test_a_program_of_which_nothing_runs_says_so(tmp_path, capsys):
+    source = guests.build("guests/wasi/warmed.c", flavour="command")
+    assert main(["snapshot", str(source), "-o", str(tmp_path / "same.wasm")]) == 0
+    assert "name an export that gets it ready with --init" in capsys.readouterr().out
+    with guesthouse.Host() as host:
+        assert host.load(tmp_path / "same.wasm").run().stdout == b"1 0 - -\n"

@@ -8,12 +8,13 @@ out), and one module per area.  Its ``__init__`` exposes ``interface``, an :clas
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, Protocol
 
 from guesthouse.calls import Call, Outcome, Result
 from guesthouse.calls.crossing import Callee
 from guesthouse.engine import HostFunction, Instance, Module, ModuleInfo, Template, signature
+from guesthouse.engine.snapshot import SnapshotRefused
 from guesthouse.errors import LoadError, NotFound
 from guesthouse.limits import Limits
 from guesthouse.registry import Links
@@ -22,6 +23,37 @@ from guesthouse.registry import Links
 INITIALIZE, CONSTRUCTORS = "_initialize", "__wasm_call_ctors"
 #: Guests that were made to be frozen by Wizer export this; it runs their constructors itself.
 WIZER = "wizer.initialize"
+
+
+class Reached(SnapshotRefused):
+    """A guest that is initialised to be frozen called an import that reaches beyond it.
+
+    Attributes:
+        function: the import.
+    """
+
+    def __init__(self, function: str) -> None:
+        self.function = function
+        super().__init__(f"it calls {function}, whose effect no file can keep")
+
+
+def refuse_to_reach(links: Links, harmless: Callable[[HostFunction], bool]) -> None:
+    """Make imports refuse, before anything has happened, in a guest that is initialised to be frozen.
+
+    Args:
+        links: what answers its imports; changed.
+        harmless: says which rows may answer as ever.
+    """
+
+    def refusal(function: str) -> Callable[..., NoReturn]:
+        def refuse(*_: object) -> NoReturn:
+            raise Reached(function)
+
+        return refuse
+
+    for key, row in links.items():
+        if not harmless(row):
+            links[key] = replace(row, implementation=refusal(f"{row.module}.{row.name}"))
 
 
 def check_types(info: ModuleInfo, types: Mapping[str, Collection[tuple[str, str]]]) -> None:
@@ -76,13 +108,13 @@ class Beginning:
     """How far a guest was brought before it is frozen.
 
     Attributes:
-        after: what ran last, in words.
+        after: what ran last, in words; ``None`` for nothing.
         without: exports that have run and must not run again; a snapshot has none of them.
         settled: exports that have run and have to be there: in a snapshot they do nothing and answer 0.
         note: what the interface wants to know when the snapshot is loaded; plain JSON.
     """
 
-    after: str = "it was instantiated"
+    after: str | None = None
     without: Collection[str] = ()
     settled: Collection[str] = ()
     note: Mapping[str, Any] = field(default_factory=dict)

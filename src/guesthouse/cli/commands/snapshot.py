@@ -69,6 +69,10 @@ def command(
 
 
 def _tell(out: Path, taken: snapshots.Snapshot) -> None:
+    if taken.after is None:
+        print(f"{out}: {format_size(len(taken.wasm))}, begins where the original does")
+        print("nothing of it runs before its first call; name an export that gets it ready with --init")
+        return
     print(f"{out}: {format_size(len(taken.wasm))}, begins after {taken.after}")
     if taken.short_of is not None:
         print(f"not further, because {taken.short_of}")

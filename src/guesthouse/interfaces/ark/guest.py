@@ -10,10 +10,10 @@ from guesthouse.interfaces.ark.limits import LaunchLimits
 from guesthouse.interfaces.ark.posting import Posted
 from guesthouse.interfaces.ark.requests import SLOT, Request, Requests
 from guesthouse.interfaces.ark.state import RunState, drop, promise
-from guesthouse.interfaces.contract import GuestSide, LoadedGuest
+from guesthouse.interfaces.contract import INITIALIZE, Beginning, GuestSide, LoadedGuest
 
 #: Exports without parameters and results that are called before the function, in this order, if exported.
-STARTUP = ("_initialize", "ark_register_panic_hook", "ark_initialize")
+STARTUP = (INITIALIZE, "ark_register_panic_hook", "ark_initialize")
 #: Functions that a call without an entry runs: the first that the module exports.
 DEFAULT_ENTRIES = ("ark_cmdlet_run", "run")
 #: Exports by which a module shows that it was built for Ark, even when it imports nothing.
@@ -135,6 +135,16 @@ class ArkSide(GuestSide):
         # A command may explain a failure in text; anything else of a failed run does not count.
         counts = code == 0 or entry == "ark_cmdlet_run"
         return Outcome(code, instance.output if counts else b"")
+
+    def initialise(self, instance: Instance, *, fully: bool, further: str | None) -> Beginning:
+        """Run what precedes every function; a snapshot keeps those exports, since they show whose it is."""
+        for name in self.startup:
+            instance.invoke(name)
+        if not self.startup:
+            return Beginning()
+        gone = [name for name in self.startup if name == INITIALIZE]
+        settled = [name for name in self.startup if name != INITIALIZE]
+        return Beginning(after=self.startup[-1], without=gone, settled=settled)
 
     def _place(self, instance: Instance, data: bytes) -> int:
         """Copy the input into guest memory and return its address (section 4, step 3)."""

@@ -8,15 +8,14 @@ with 0 and does nothing; it carries the digest of the configuration that it has 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from guesthouse.engine import Exit
-from guesthouse.engine.snapshot import SnapshotRefused, Unsafe, mark
+from guesthouse.engine.snapshot import Unsafe, mark
 from guesthouse.errors import CallError
-from guesthouse.interfaces.contract import Beginning
+from guesthouse.interfaces.contract import Beginning, Reached, refuse_to_reach
 from guesthouse.interfaces.pulp import codec
 from guesthouse.interfaces.pulp.passage import Passage
 
@@ -45,27 +44,9 @@ class OtherConfiguration(CallError):
         )
 
 
-class _Reached(SnapshotRefused):
-    """A guest called an import that reaches beyond it."""
-
-    def __init__(self, function: str) -> None:
-        self.function = function
-        super().__init__(f"it calls {function}, whose effect no file can keep")
-
-
 def isolate(links: Links) -> None:
     """Make every import refuse that reaches beyond the cell: all but WASI's and the log."""
-    for key, row in links.items():
-        if not row.module.startswith("wasi") and row.name not in _HARMLESS:
-            refusing = dataclasses.replace(row, implementation=_refuse(f"{row.module}.{row.name}"))
-            links[key] = refusing
-
-
-def _refuse(function: str) -> Callable[..., NoReturn]:
-    def refuse(*_: object) -> NoReturn:
-        raise _Reached(function)
-
-    return refuse
+    refuse_to_reach(links, lambda row: row.module.startswith("wasi") or row.name in _HARMLESS)
 
 
 def initialise(instance: Instance, cell: str, config: Mapping[str, Any], *, fully: bool) -> Beginning:
@@ -91,7 +72,7 @@ def initialise(instance: Instance, cell: str, config: Mapping[str, Any], *, full
     drawn = _drawn(instance)
     try:
         code = Passage(instance, cell).init(data) if data else instance.invoke(INIT, 0, 0)
-    except _Reached as reached:
+    except Reached as reached:
         raise Unsafe(f"{INIT} calls {reached.function}, whose effect no file can keep") from None
     except Exit as leaving:
         raise Unsafe(f"{INIT} left with code {leaving.code}") from None
