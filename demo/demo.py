@@ -24,7 +24,7 @@ from rich.table import Table
 
 import guesthouse
 import report
-from guesthouse.cli.commands.up import catch_signals
+from guesthouse.cli.commands.up import Asked
 from guesthouse.testing import guests
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,9 +145,9 @@ def duration(seconds: float) -> str:
 
 def serve(url: str, file: Path) -> None:
     """Keep serving until interrupted."""
-    wait = catch_signals()
+    asked = Asked()
     console.print(f"\nstill serving; try: curl --data-binary @{file} {url}/summary   (ctrl-C ends it)")
-    wait()
+    asked.wait()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import json
 import pytest
 from tests.pulp import folders
 
-from guesthouse.cli.main import main
+from guesthouse.cli import main
 from guesthouse.testing.guests import wat
 
 

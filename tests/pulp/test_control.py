@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from guesthouse.cli.main import main
+from guesthouse.cli import main
 from guesthouse.interfaces.pulp import codec
 from guesthouse.interfaces.pulp.control import ControlSocket
 from guesthouse.interfaces.pulp.extension import Event

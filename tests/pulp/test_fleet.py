@@ -273,7 +273,7 @@ def test_event_streams_pass_the_gateway(fleet, shop, build) -> None:
             assert time.monotonic() < until
             time.sleep(0.01)
         with client.stream("GET", "/s/events/blue") as stream:
-            house._stop(house.member("stock", "stock-1"))
+            house._stop(house.member("stock", "stock-1"), 1.0, 1.0)
             assert "".join(stream.iter_text()) == ":ok\n\n"
         assert client.get("/s/events/blue").status_code == 503
 
@@ -341,7 +341,7 @@ def test_the_gateway_tells_what_is_missing(fleet, shop) -> None:
         assert client.get("/stock/only").status_code == 200
         assert client.get("/stock/other").status_code == 404
         assert client.get("/front/x").status_code == 502  # it serves no HTTP
-        house._stop(house.member("stock", "stock-1"))
+        house._stop(house.member("stock", "stock-1"), 1.0, 1.0)
         gone = client.get("/stock/only")
         assert (gone.status_code, gone.text) == (503, "application not ready")
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,14 +23,14 @@ def limit() -> float:
 class Process:
     """A running ``guesthouse up`` whose log is read from a file."""
 
-    def __init__(self, folder: Path, *manifests: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *words: Path | str, **settings: str) -> None:
         self.log = folder / "log.txt"
         command = [
             sys.executable,
             "-m",
             "guesthouse.cli",
             "up",
-            *map(str, manifests),
+            *map(str, words),
             "--listen",
             "127.0.0.1:0",
         ]
@@ -63,8 +64,8 @@ class Process:
 def up(tmp_path: Path):
     running: list[Process] = []
 
-    def start(*manifests: Path, **settings: str) -> Process:
-        running.append(Process(tmp_path, *manifests, **settings))
+    def start(*words: Path | str, **settings: str) -> Process:
+        running.append(Process(tmp_path, *words, **settings))
         return running[-1]
 
     yield start
@@ -119,6 +120,38 @@ def test_case_01_echo_is_served_and_ends_on_sigterm_even_while_a_cell_spins(up, 
     assert httpx.get(f"http://127.0.0.1:{port}/echo/word").text == "word"
     code, seconds = process.interrupt(signal.SIGTERM)
     assert (code, seconds < limit()) == (0, True)
+
+
+def test_the_end_waits_for_no_event_stream(up, tmp_path, build) -> None:
+    caps = '["transport.http.inbound", "transport.ws.inbound", "transport.sse"]'
+    process = up(manifest(tmp_path, "live", build("live.c"), f"capabilities = {caps}\n"))
+    url = process.wait_for(r'msg="gateway listens" url=(http://127\.0\.0\.1:\d+)')
+    process.wait_for('msg="cell ready" cell=live')
+    with httpx.stream("GET", f"{url}/live/events", timeout=60) as stream:
+        assert next(stream.iter_lines()) == ":ok"
+        code, seconds = process.interrupt()
+    assert (code, seconds < limit()) == (0, True)
+
+
+def test_calls_that_run_are_cut_off_after_their_grace_and_told_so(up, tmp_path) -> None:
+    (tmp_path / "spin.wat").write_text(
+        '(module (memory (export "memory") 1) (func (export "_start") (loop $l (br $l))))'
+    )
+    path = tmp_path / "guesthouse.toml"
+    path.write_text('[app]\nname = "spin"\n[guests.spin]\nwasm = "spin.wat"\nlimits.wall = "60s"\n')
+    process = up(path, "--grace", "100ms")
+    url = process.wait_for(r"serving at (\S+);")
+    answers: list[httpx.Response] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(httpx.post(f"{url}/v1/guests/spin/call", timeout=60))
+    )
+    thread.start()
+    while httpx.get(f"{url}/v1/calls/1").status_code == 404:  # until it runs
+        time.sleep(0.01)
+    code, seconds = process.interrupt()
+    thread.join(10)
+    assert (code, seconds < limit()) == (0, True)
+    assert answers[0].json()["error"]["message"].endswith("the host is shutting down")
 
 
 def test_a_faulty_manifest_or_cell_ends_with_the_code_of_a_refusal(up, tmp_path, build) -> None:

@@ -2,6 +2,6 @@
 
 import sys
 
-from guesthouse.cli.main import main
+from guesthouse.cli import main
 
 sys.exit(main())

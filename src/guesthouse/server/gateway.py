@@ -196,11 +196,15 @@ class Gateway:
         writer.close()
         return True
 
-    def stop(self) -> None:
-        """End :meth:`serve`; from any thread, harmless when it does not run."""
+    def refuse(self) -> None:
+        """Accept no more connections; requests under way are answered, then :meth:`serve` ends."""
         server, loop = self._server, self._loop
         if server is not None and loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(server.stop)
+
+    def stop(self) -> None:
+        """End :meth:`serve`; from any thread, harmless when it does not run."""
+        self.refuse()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5.0)
             if self._native is not None:

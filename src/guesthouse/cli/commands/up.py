@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -19,7 +20,7 @@ from guesthouse.cli.commands.run import interruptible
 from guesthouse.errors import ManifestError
 from guesthouse.host import Host
 from guesthouse.interfaces import available
-from guesthouse.limits import format_duration, format_size
+from guesthouse.limits import format_duration, format_size, parse_duration
 from guesthouse.observe import configure, log
 from guesthouse.server import DEFAULT_LISTEN, Gateway
 
@@ -49,6 +50,7 @@ def command(
     workers: Annotated[
         int | None, Parameter(help="Calls that run at once; one per processor by default.")
     ] = None,
+    grace: Annotated[str, Parameter(help="How long what runs may go on once an end was asked for.")] = "1s",
     log_level: Annotated[
         str, Parameter(name="--log", help="Least level of the log: debug, info, warning, error.")
     ] = "info",
@@ -61,6 +63,7 @@ def command(
     """
     if not manifests:
         raise ManifestError("no manifest given; name a guesthouse.toml or a pulp.cell.toml")
+    time_left = parse_duration(grace)
     kinds = {path: manifest.kind_of(path) for path in manifests}
     # Pulp's users read its log on standard output (spec/pulp.md 5.6).
     pulp = any(kind != "guesthouse" for kind in kinds.values())
@@ -76,45 +79,63 @@ def command(
         # Beside the main thread: a module that compiles would hold signals back until it is done.
         interruptible(lambda: [application.load(host, app) for app in ours], host)
         granted = None if uploads is None else [name for name in uploads if name]
-        with _cells(host, theirs, mounted=listen is not None or bool(ours)) as routes:
-            wait = catch_signals()  # before anybody can know that it serves
-            if listen is None and not ours:
-                wait()
+        mounted = listen is not None or bool(ours)
+        with ExitStack() as cells:
+            routes = cells.enter_context(_cells(host, theirs, mounted, time_left))
+            asked = Asked()  # before anybody can know that it serves
+            if not mounted:
+                asked.wait()
                 return 0
-            with Gateway(
-                host, listen or DEFAULT_LISTEN, tokens=token, uploads=granted, mounts=routes
-            ) as gateway:
+            gateway = Gateway(host, listen or DEFAULT_LISTEN, tokens=token, uploads=granted, mounts=routes)
+            with gateway:
                 _announce(host, gateway)
-                wait()
+                asked.wait()
+                # Those who wait for an answer get one before their connections end.
+                gateway.refuse()
+                _wind_down(host, time_left, asked)
+                cells.close()
     return 0
 
 
-def catch_signals() -> Callable[[], None]:
-    """Take note of being asked to end (SIGINT, SIGTERM) from now on.
+def _wind_down(host: Host, grace: float, asked: Asked) -> None:
+    """Take no more calls, and end those that run once ``grace`` seconds are over or somebody is impatient."""
+    until = time.monotonic() + grace
+    while not host.scheduler.drain(0.05):
+        if time.monotonic() >= until or asked.times > 1:
+            break
+    for call in host.scheduler.live():
+        host.scheduler.cancel(call, "the host is shutting down")
 
-    Returns:
-        What returns once that has happened.
+
+class Asked:
+    """Takes note of being asked to end (SIGINT, SIGTERM), from when it is made.
+
+    Attributes:
+        times: how often that has happened.
     """
-    asked = threading.Event()
-    names: list[str] = []
 
-    def note(number: int, _frame: object) -> None:
-        names.append(signal.Signals(number).name)
-        asked.set()
+    def __init__(self) -> None:
+        self.times = 0
+        self._first = threading.Event()
+        self._name = ""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
 
-    def wait() -> None:
+    def _note(self, number: int, _frame: object) -> None:
+        self._name = self._name or signal.Signals(number).name
+        self.times += 1
+        self._first.set()
+
+    def wait(self) -> None:
+        """Return once it has happened."""
         # In pieces: a plain wait() would keep a signal handler from running on some systems.
-        while not asked.wait(0.5):
+        while not self._first.wait(0.5):
             pass
-        log.info("signal received", signal=names[0])
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
-    return wait
+        log.info("signal received", signal=self._name)
 
 
 def _cells(
-    host: Host, paths: Sequence[Path], *, mounted: bool
+    host: Host, paths: Sequence[Path], mounted: bool, grace: float
 ) -> AbstractContextManager[Sequence[BaseRoute]]:
     """Return what serves Pulp's manifests while it is entered, and gives a gateway its routes."""
     if not paths:
@@ -122,7 +143,9 @@ def _cells(
     for interface in available():
         serve = getattr(interface, "serve_manifests", None)
         if serve is not None:
-            return cast(AbstractContextManager[Sequence[BaseRoute]], serve(host, paths, mounted=mounted))
+            return cast(
+                AbstractContextManager[Sequence[BaseRoute]], serve(host, paths, mounted=mounted, grace=grace)
+            )
     raise ManifestError("this installation has no interface that serves it", file=str(paths[0]))
 
 

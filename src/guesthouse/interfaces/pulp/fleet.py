@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,7 @@ from guesthouse.interfaces.pulp.http.gateway import Gateway, NotReady
 from guesthouse.interfaces.pulp.http.inbound import DEFAULT_PORT
 from guesthouse.interfaces.pulp.http.server import HTTPServer, LoopThread, listen_address
 from guesthouse.interfaces.pulp.http.site import Site
+from guesthouse.interfaces.pulp.leaving import STOP_GRACE
 from guesthouse.interfaces.pulp.lives import Lives
 from guesthouse.interfaces.pulp.manifest import HostedApplication, HostManifest
 from guesthouse.interfaces.pulp.runtime import Runtime
@@ -67,6 +69,7 @@ class Fleet:
             ``HTTP_TRUSTED_PROXIES`` are the gateway's.
         strict_links: as of `Runtime`.
         registered: adds what others offer to an application's own registry.
+        grace: as of `Runtime`, for all applications together.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Fleet:
         settings: Mapping[str, str] | None = None,
         strict_links: bool = True,
         registered: Callable[[Registry], Registry] = lambda own: own,
+        grace: float = STOP_GRACE,
     ) -> None:
         self.manifest = manifest
         self.threads = LoopThread()
@@ -93,6 +97,7 @@ class Fleet:
         self._surroundings = surroundings
         self._strict_links = strict_links
         self._registered = registered
+        self._grace = grace
         self._members: dict[tuple[str, str], Member] = {}
         forwarding = Forwarding((settings or {}).get(TRUSTED_PROXIES, ""))
         self.front = Gateway(manifest.routes, self._site, forwarding)
@@ -123,8 +128,10 @@ class Fleet:
             gateway, self._gateway = self._gateway, None
             if gateway is not None:
                 gateway.close()
+            end = time.monotonic() + self._grace
             for member in list(self._members.values())[::-1]:
-                self._stop(member)
+                left = max(0.0, end - time.monotonic())
+                self._stop(member, left, left)
         self.lives.stop_polling()
         self.lives.tear_down()
         self.threads.close()
@@ -138,7 +145,7 @@ class Fleet:
         """
         with self._lock:
             member = self.member(application, instance)
-            self._stop(member)
+            self._stop(member, REVOKE_SECONDS, self._grace)
             fresh = self._made(member.application, instance)
             self._start(fresh)
             return fresh
@@ -246,11 +253,12 @@ class Fleet:
         self.applications.register(application, instance, member.runtime)
         log.info("application ready", application=application, instance=instance)
 
-    def _stop(self, member: Member) -> None:
+    def _stop(self, member: Member, wait: float, grace: float) -> None:
+        """Stop an application: ``wait`` seconds for calls of others into it, ``grace`` for its own."""
         member.ready = False
-        if not self.applications.revoke(*member.key, REVOKE_SECONDS):
+        if not self.applications.revoke(*member.key, wait):
             log.warning("calls into an application are cut off", application=member.application.id)
-        member.runtime.stop()
+        member.runtime.stop(grace)
         self._members.pop(member.key, None)
 
     def _open(self) -> None:

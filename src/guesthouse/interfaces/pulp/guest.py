@@ -18,6 +18,7 @@ from guesthouse.interfaces.contract import Beginning, GuestSide, LoadedGuest
 from guesthouse.interfaces.pulp import freezing
 from guesthouse.interfaces.pulp.errors import CellFailed
 from guesthouse.interfaces.pulp.imports import IMPORTS
+from guesthouse.interfaces.pulp.leaving import STOP_GRACE
 from guesthouse.interfaces.pulp.loading import REQUIRED_EXPORTS, check_exports
 from guesthouse.interfaces.pulp.restarts import RESTART_POLICIES
 from guesthouse.interfaces.pulp.structs import Envelope
@@ -184,7 +185,7 @@ class PulpInterface:
 
     @contextlib.contextmanager
     def serve_manifests(
-        self, host: Any, paths: Sequence[Path], *, mounted: bool = False
+        self, host: Any, paths: Sequence[Path], *, mounted: bool = False, grace: float = STOP_GRACE
     ) -> Iterator[list[BaseRoute]]:
         """Run Pulp's own manifests on a host's engine while entered.
 
@@ -192,6 +193,7 @@ class PulpInterface:
             host: the host.
             paths: the manifests.
             mounted: whether a gateway will mount the routes that this yields.
+            grace: seconds that steps and calls may go on at the end, before they are interrupted.
 
         Raises:
             ManifestError: they are malformed, or do not fit together.
@@ -199,7 +201,7 @@ class PulpInterface:
         """
         from guesthouse.interfaces.pulp.serving import serving
 
-        with serving(host, paths, mounted=mounted) as routes:
+        with serving(host, paths, mounted=mounted, grace=grace) as routes:
             yield [routes]
 
 

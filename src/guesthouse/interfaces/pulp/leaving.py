@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from guesthouse.observe import log
 
 if TYPE_CHECKING:
     from guesthouse.interfaces.pulp.cell import Cell
+    from guesthouse.interfaces.pulp.unit import Unit
 
 _LOOK = 0.01
+
+#: Seconds that steps and calls in cells that are stopped may go on before they are interrupted.
+STOP_GRACE = 1.0
+
+
+def retire(units: Sequence[Unit], grace: float) -> None:
+    """Stop stepping cells, all at once; whoever is still in one after ``grace`` seconds is interrupted."""
+    end = time.monotonic() + grace
+    for unit in units:
+        unit.ask_to_stop()
+    for unit in units:
+        unit.stop_stepping(max(0.0, end - time.monotonic()))
+    vacate([cell for unit in units for cell in unit.cells], max(0.0, end - time.monotonic()))
 
 
 def vacate(cells: Iterable[Cell], grace: float) -> None:

@@ -18,7 +18,7 @@ from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.cell import Cell
 from guesthouse.interfaces.pulp.disk import Quota
 from guesthouse.interfaces.pulp.extension import Environment, Event, Posted, Refused
-from guesthouse.interfaces.pulp.leaving import vacate
+from guesthouse.interfaces.pulp.leaving import STOP_GRACE, retire
 from guesthouse.interfaces.pulp.loading import LoadedCell
 from guesthouse.interfaces.pulp.scopes import DEFAULT, joined
 from guesthouse.interfaces.pulp.spec import CellSpec
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from guesthouse.capabilities import Capability
     from guesthouse.engine import Instance, Template
     from guesthouse.interfaces.contract import LoadedGuest
-
-STEP_GRACE, CALL_GRACE = 0.5, 1.0
 
 
 class _Hosted(LoadedCell):
@@ -189,8 +187,7 @@ class Residence:
         """Shut a cell down and forget it."""
         with self._lock:
             self._residents.pop(resident.unit.spec.id, None)
-        resident.unit.stop_stepping(STEP_GRACE)
-        vacate(resident.unit.cells, CALL_GRACE)
+        retire([resident.unit], STOP_GRACE)
         resident.unit.shut_down_within(resident.unit.spec.timeout)
 
     def runs_caller(self) -> bool:

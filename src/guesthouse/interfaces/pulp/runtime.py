@@ -15,7 +15,7 @@ from guesthouse.interfaces.pulp.booting import boot
 from guesthouse.interfaces.pulp.cell import Cell
 from guesthouse.interfaces.pulp.crossing import Applications
 from guesthouse.interfaces.pulp.extension import Environment, Event, Posted, Refused
-from guesthouse.interfaces.pulp.leaving import vacate
+from guesthouse.interfaces.pulp.leaving import STOP_GRACE, retire
 from guesthouse.interfaces.pulp.lives import Lives
 from guesthouse.interfaces.pulp.loading import load
 from guesthouse.interfaces.pulp.manifest import CellManifest, boot_order
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from guesthouse.registry import Registry
 
 SHUTDOWN_SECONDS = 5.0
-STEP_GRACE = 0.5
-CALL_GRACE = 1.0
 """Seconds that calls by siblings and embedders have to end when their cell is shut down."""
 RELOAD_GRACE = 5.0
 """Seconds that a step may take to its end before its instance is replaced."""
@@ -53,6 +51,7 @@ class Runtime:
         applications: the other applications of the host.
         shared: capabilities that the host keeps for several runtimes.
         reporter: told of every runaway, once each, on the thread that met it.
+        grace: seconds that steps and calls may go on when the cells are stopped; then they are interrupted.
 
     Raises:
         ManifestError: the manifests do not fit together.
@@ -71,6 +70,7 @@ class Runtime:
         applications: Applications | None = None,
         shared: Lives | None = None,
         reporter: Reporter | None = None,
+        grace: float = STOP_GRACE,
     ) -> None:
         self.registry = registry
         self.surroundings = surroundings
@@ -82,6 +82,7 @@ class Runtime:
         self._by_id = {unit.spec.id: unit for unit in self.units.values()}
         self.environment = Environment(storage_root, settings or {}, self.post)
         self.lives = Lives(self.environment, shared)
+        self.grace = grace
         self._together = together
         self._applications = applications
         self._lock = threading.Lock()
@@ -109,8 +110,12 @@ class Runtime:
                 unit.run()
         self.lives.poll()
 
-    def stop(self) -> None:
-        """Stop pollers and loops, shut the cells down in reverse order, tear the capabilities down."""
+    def stop(self, grace: float | None = None) -> None:
+        """Stop pollers and loops, shut the cells down in reverse order, tear the capabilities down.
+
+        Args:
+            grace: seconds instead of the runtime's own.
+        """
         with self._lock:
             if self._stopped:
                 return
@@ -119,18 +124,16 @@ class Runtime:
         until = time.monotonic() + SHUTDOWN_SECONDS
         directing = self._directing.acquire(timeout=SHUTDOWN_SECONDS)  # a reload under way comes first
         try:
-            self._stop_units(until)
+            self._stop_units(self.grace if grace is None else grace, until)
         finally:
             if directing:
                 self._directing.release()
         log.info("shutdown complete")
         self.lives.tear_down()
 
-    def _stop_units(self, until: float) -> None:
+    def _stop_units(self, grace: float, until: float) -> None:
         units = list(self.units.values())[::-1]
-        for unit in units:
-            unit.stop_stepping(STEP_GRACE)
-        vacate([cell for unit in units for cell in unit.cells], CALL_GRACE)
+        retire(units, grace)
         for unit in units:
             unit.shut_down(until)
 
@@ -186,8 +189,7 @@ class Runtime:
     def shut_down(self, name: str) -> None:
         """Stop one cell; raises `NotFound`."""
         with self._directed(name) as unit:
-            unit.stop_stepping(STEP_GRACE)
-            vacate(unit.cells, CALL_GRACE)
+            retire([unit], self.grace)
             unit.shut_down(time.monotonic() + SHUTDOWN_SECONDS)
 
     def wanted(self) -> list[Capability]:

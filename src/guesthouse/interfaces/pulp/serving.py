@@ -15,6 +15,7 @@ from guesthouse.interfaces.pulp.catalogue import Catalogue
 from guesthouse.interfaces.pulp.control import ControlSocket
 from guesthouse.interfaces.pulp.fleet import SQL, Fleet
 from guesthouse.interfaces.pulp.http.mounting import CellRoutes
+from guesthouse.interfaces.pulp.leaving import STOP_GRACE
 from guesthouse.interfaces.pulp.manifest import ApplicationManifest, CellManifest, HostManifest
 from guesthouse.interfaces.pulp.runtime import Runtime
 from guesthouse.interfaces.pulp.spec import CellSpec
@@ -31,7 +32,9 @@ CONTROL_SOCKET = "PULP_CTL_SOCK"
 
 
 @contextlib.contextmanager
-def serving(host: Any, paths: Sequence[Path], *, mounted: bool = False) -> Iterator[CellRoutes]:
+def serving(
+    host: Any, paths: Sequence[Path], *, mounted: bool = False, grace: float = STOP_GRACE
+) -> Iterator[CellRoutes]:
     """Run cells on a host's engine, with the capabilities that the host knows, while entered.
 
     Args:
@@ -39,6 +42,7 @@ def serving(host: Any, paths: Sequence[Path], *, mounted: bool = False) -> Itera
         paths: cell manifests, or one application manifest, or one host manifest.
         mounted: another server will answer for the cells, so their own listener takes any free port, unless
             ``HTTP_PORT`` says which.
+        grace: seconds that steps and calls may go on at the end, before they are interrupted.
 
     Yields:
         What that server mounts.
@@ -50,14 +54,14 @@ def serving(host: Any, paths: Sequence[Path], *, mounted: bool = False) -> Itera
     settings = dict(os.environ)
     if mounted and not settings.get("HTTP_PORT"):
         settings["HTTP_PORT"] = "0"
-    served, routes = _made(host, paths, settings)
+    served, routes = _made(host, paths, settings, grace)
     with served, _controlled(served, settings):
         yield routes
     log.info("pulp exit clean")
 
 
 def _made(
-    host: Any, paths: Sequence[Path], settings: Mapping[str, str]
+    host: Any, paths: Sequence[Path], settings: Mapping[str, str], grace: float
 ) -> tuple[Runtime | Fleet, CellRoutes]:
     kinds = {path: kind_of(path) for path in paths}
     if len(paths) > 1 and set(kinds.values()) != {"pulp.cell"}:
@@ -78,6 +82,7 @@ def _made(
             settings=settings,
             strict_links=strict,
             registered=registered,
+            grace=grace,
         )
         return fleet, CellRoutes(lambda: fleet.front, lambda: fleet.threads)
     together = kind == "pulp.app"
@@ -95,6 +100,7 @@ def _made(
         settings=settings,
         strict_links=strict,
         together=together,
+        grace=grace,
     )
     return runtime, CellRoutes(lambda: catalogue.http.site, lambda: catalogue.threads)
 

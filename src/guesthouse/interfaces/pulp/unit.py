@@ -130,11 +130,10 @@ class Unit:
             self.loops.append(loop)
             loop.start()
 
-    def stop_stepping(self, grace: float, *, for_good: bool = True) -> None:
-        """Stop the loops; a guest that does not come back within ``grace`` seconds is interrupted.
+    def ask_to_stop(self, *, for_good: bool = True) -> None:
+        """Make the loops end after the step that runs; harmless when repeated.
 
         Args:
-            grace: seconds.
             for_good: finalize the events that wait and take no more; otherwise they wait on.
         """
         self._stopping.set()
@@ -142,6 +141,15 @@ class Unit:
             loop.stop()
         for event in self.mailbox.close() if for_good else ():
             self._finalize(event)
+
+    def stop_stepping(self, grace: float, *, for_good: bool = True) -> None:
+        """Stop the loops; a guest that does not come back within ``grace`` seconds is interrupted.
+
+        Args:
+            grace: seconds.
+            for_good: as for `ask_to_stop`.
+        """
+        self.ask_to_stop(for_good=for_good)
         until = time.monotonic() + grace
         for loop in self.loops:
             if not loop.join(max(0.0, until - time.monotonic())):
