@@ -19,7 +19,7 @@ MAY_USE = {
     "resources": {"resources", "errors", "limits"},
     "calls": {"calls", "errors", "limits", "observe"},
     "interfaces": {"interfaces", "engine", "resources", "calls", "errors", "limits", "observe"},
-    "testing": {"testing", "engine", "errors"},
+    "testing": {"testing", "engine", "resources", "errors"},
     "bench": {"bench", "engine", "errors"},
 }
 

@@ -133,11 +133,23 @@ class Cell(_Cell):
         )
 
 
+def standalone(engine: Engine | None = None) -> Surroundings:
+    """Return the engine and the neighbouring interfaces of stand-alone cells.
+
+    Args:
+        engine: the engine to use; by default the one that these cells share in this process.
+    """
+    return _shared() if engine is None else _around(engine)
+
+
 @functools.cache
-def standalone() -> Surroundings:
-    """Return the engine and the neighbouring interfaces that stand-alone cells share in this process."""
+def _shared() -> Surroundings:
+    return _around(Engine())
+
+
+def _around(engine: Engine) -> Surroundings:
     environment = {name: value for name in FORWARDED if (value := os.environ.get(name))}
-    return Surroundings(Engine(), _neighbours(), options={"env": environment})
+    return Surroundings(engine, _neighbours(), options={"env": environment})
 
 
 def registry() -> Registry:

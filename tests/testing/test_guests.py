@@ -107,3 +107,14 @@ def test_all_sources_are_single_files_and_folders_that_are_go_modules(tmp_path, 
     monkeypatch.chdir(tmp_path)
     found = [str(path.relative_to(tmp_path / "guests")) for path in guests._all_sources()]
     assert found == ["a/one.c", "a/two.go", "c.wat", "b"]
+
+
+def test_outside_of_a_checkout_paths_count_from_here_and_headers_are_those_installed(tmp_path, monkeypatch):
+    (tmp_path / "tiny.c").write_text('#include "tiny.h"\n' + ADD)
+    (tmp_path / "tiny.h").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(guests, "__file__", str(tmp_path / "site-packages/guesthouse/testing/guests.py"))
+    assert guests.build("tiny.c", flavour="bare").read_bytes().startswith(b"\0asm")
+    assert guests.headers().parts[-3:] == ("share", "guesthouse", "sdk")
+    monkeypatch.undo()
+    assert (guests.headers() / "grafos.h").is_file()

@@ -67,7 +67,8 @@ cdef void* enter_native(void* env, void* caller, val_t* args, size_t n) noexcept
 cdef void* enter_constant(void* env, void* caller, val_t* args, size_t n) noexcept nogil:
     cdef Bound* bound = <Bound*>env
     record_of(caller).counts[bound.index] += 1
-    args[0].u64 = <uint64_t><uintptr_t>bound.env
+    if n != 0:
+        args[0].u64 = <uint64_t><uintptr_t>bound.env
     return NULL
 
 

@@ -21,6 +21,7 @@ _HOMES = {
     "mock_set_tasklet_result": "fabric",
     "mock_set_tasklet_submit_error": "fabric",
     "Faults": "faults",
+    "engine": "engines",
     "clear_faults": "faults",
     "current_faults": "faults",
     "inject": "faults",

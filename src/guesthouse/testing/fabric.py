@@ -25,6 +25,7 @@ from guesthouse.resources.blocks.pool import Blocks
 from guesthouse.resources.gpu.pool import DeviceInfo, Gpu
 from guesthouse.resources.leases.accounts import Lease
 from guesthouse.resources.leases.clock import VirtualClock
+from guesthouse.resources.leases.engine import LeaseEngine
 from guesthouse.resources.leases.status import LeaseError
 from guesthouse.resources.memory.arena import Memory, Window
 from guesthouse.testing.gpu import Recorder
@@ -59,19 +60,25 @@ class MockFabric(Fabric):
         errors: codes that hellos and submissions are answered with, by name.
         launch_log: accepted GPU launches: module, kernel, dims, arguments.
         tasklet: ``(exit_code, output)`` that every submitted tasklet has, without being run.
+
+    Args:
+        clock: the clock to go by, which is set to its default; one of its own if ``None``.
     """
 
     clock: VirtualClock
     network: MockNetwork
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: VirtualClock | None = None) -> None:
         self._former: list[MockFabric | None] = []
+        self._clock = clock
         self.reset()
 
     def reset(self) -> None:
         """Forget all leases, contents and injected errors, and set every default."""
+        self._let_go()
         self.options = FabricOptions(arena=ARENA_BYTES, blocks=NUM_BLOCKS)
-        self.clock = VirtualClock(UNIX_TIME)
+        self.clock = self._clock or VirtualClock(UNIX_TIME)
+        self.clock.set(UNIX_TIME)
         self.network = MockNetwork(LINK)
         self.errors: dict[str, int] = {}
         self.tasklet: tuple[int, bytes] | None = (0, b"")
@@ -86,6 +93,12 @@ class MockFabric(Fabric):
             start=lambda _device, _capacity: Recorder(),
             observe=lambda *launch: self.launch_log.append(launch),
         )
+
+    def _let_go(self) -> None:
+        """Have former leases follow the clock no longer."""
+        if "memory" in vars(self):
+            for engine in self._engines():
+                engine.close()
 
     @property
     def gpu(self) -> Gpu:
@@ -140,7 +153,7 @@ class MockFabric(Fabric):
 
         Leases that end earlier go with it: time is one for all.
         """
-        for engine in (self.memory.leases, self.blocks.leases, *self.gpu.engines):
+        for engine in self._engines():
             for tenant in engine.tenants:
                 for known in engine.held_by(tenant):
                     if known.id == lease:
@@ -150,13 +163,16 @@ class MockFabric(Fabric):
 
     def fail_next_teardown(self, lease: int) -> None:
         """Have the teardown of a lease fail, so that it is fenced."""
-        for engine in (self.memory.leases, self.blocks.leases, *self.gpu.engines):
+        for engine in self._engines():
             try:
                 engine.fail_next_teardown(lease)
             except LeaseError:
                 continue
             return
         raise LeaseError(-8, f"lease {lease:#x}")
+
+    def _engines(self) -> list[LeaseEngine]:
+        return [self.memory.leases, self.blocks.leases, *self.gpu.engines]
 
     def _tenants(self, resource: Any) -> list[str]:
         return list(resource.leases.tenants)

@@ -2,117 +2,119 @@
 
 ::
 
-    host = guesthouse.Host(engine=current_faults().engine())
+    host = guesthouse.Host(engine=guesthouse.testing.engine())
     inject("fbmu_hello", code=-1, times=2)
 
 The functions are reached through an engine that puts a stand-in before each import when a module is
-linked; a function nobody injects into costs a nanosecond more.
+linked; a function nobody injects into costs a few nanoseconds more.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, Self
 
-from guesthouse.engine import Engine, Module, Template
 from guesthouse.engine.functions import Constant, HostFunction, Native, Trapping
-from guesthouse.testing.interpose import Fault
+from guesthouse.interfaces import available
+from guesthouse.testing.interpose import Plan, StandIn
 
 #: For `times`: until the faults are cleared.
 ALWAYS = -1
 
-
-@dataclasses.dataclass(slots=True)
-class _Plan:
-    code: int
-    times: int
-    after: int
-    error: Callable[[], BaseException] | BaseException | None
+Error = Callable[[], BaseException] | BaseException
 
 
 class Faults:
-    """Faults to inject into the guests of hosts that run on :meth:`engine`."""
+    """Faults to inject into the guests of hosts that run on :func:`guesthouse.testing.engine`.
+
+    As a context manager they are the thread's current ones inside.
+    """
 
     def __init__(self) -> None:
-        self._stands: dict[str, list[Fault]] = {}
-        self._plans: dict[str, _Plan] = {}
+        self._plans: defaultdict[str, Plan] = defaultdict(Plan)
+        self._stands: defaultdict[str, list[StandIn]] = defaultdict(list)
+        self._former: list[Faults | None] = []
 
-    def engine(self, *args: Any, **options: Any) -> Engine:
-        """An engine whose guests can have faults injected; the arguments are those of ``Engine``."""
-        return _FaultEngine(self, *args, **options)
+    def __enter__(self) -> Self:
+        self._former.append(getattr(_thread, "faults", None))
+        _thread.faults = self
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _thread.faults = self._former.pop()
 
     def inject(
         self,
         name: str,
         *,
-        code: int = -1,
+        code: float = -1,
         times: int = 1,
         after: int = 0,
-        error: Callable[[], BaseException] | BaseException | None = None,
+        error: Error | None = None,
     ) -> None:
         """Have a host function answer with a code instead of doing its work.
 
         Args:
-            name: its import name, with its module (``module.name``) where that is needed to tell.
-            code: the answer.
-            times: how many calls are answered so; :data:`ALWAYS` for all. The count is per linked module.
+            name: its import name; with its module (``module.name``) for that module's function alone.
+            code: the answer; functions without a result do nothing.
+            times: how many calls are answered so, of all guests together; :data:`ALWAYS` for all.
             after: calls that pass before.
-            error: raise this instead of answering; only for functions written in Python.
+            error: raise this instead of answering; it ends the guest's call.
+
+        Raises:
+            ValueError: no interface has such a function, and no guest that was loaded imports one.
         """
-        self._plans[name] = plan = _Plan(code, times, after, error)
-        for fault in self._stands.get(name, ()):
-            fault.arm(plan.code, plan.times, plan.after)
+        if name not in self._stands and name not in (known := _names()):
+            near = difflib.get_close_matches(name, known, 3, 0.7)
+            raise ValueError(
+                f"no host function {name!r}"
+                + (f"; did you mean {' or '.join(near)}?" if near else "")
+                + " (one of a capability of your own is known once a guest that imports it is loaded)"
+            )
+        self._plans[name].arm(code, times, after, error)
 
     def clear(self) -> None:
         """Have every function do its own work again; counts stay."""
-        self._plans.clear()
-        for stands in self._stands.values():
-            for fault in stands:
-                fault.arm(0, 0, 0)
+        for plan in self._plans.values():
+            plan.rest()
 
     def reset(self) -> None:
         """Clear, and count from zero."""
         self.clear()
-        for stands in self._stands.values():  # which stay: modules that were linked go through them
-            for fault in stands:
-                fault.reset()
+        for stands in self._stands.values():
+            for stand in stands:
+                stand.reset()
 
     def count(self, name: str) -> int:
-        """How many calls of a function were answered here."""
-        return sum(fault.injected for fault in self._stands.get(name, ()))
+        """How many calls of a function were answered here, or ended by an error."""
+        return sum(stand.answered for stand in self._stands.get(name, ()))
 
     def cover(self, row: HostFunction) -> HostFunction:
         """Put a stand-in before a row's implementation."""
-        fault = Fault()
-        for name in (row.name, f"{row.module}.{row.name}"):
-            self._stands.setdefault(name, []).append(fault)
-            if plan := self._plans.get(name):
-                fault.arm(plan.code, plan.times, plan.after)
-        how = row.implementation
+        exact = f"{row.module}.{row.name}"
+        stand = StandIn(self._plans[exact], self._plans[row.name], row.results[:1])
+        for name in (row.name, exact):
+            self._stands[name].append(stand)
+        how, behind = row.implementation, None
         if isinstance(how, Native):
-            address, env = fault.cover(how.address, how.env)
-            covered: Any = dataclasses.replace(how, address=address, env=env)
-        elif isinstance(how, Constant | Trapping):
-            return row  # nothing runs there that could fail
+            place, behind = stand.native(how.address, how.env), how.otherwise
+        elif isinstance(how, Constant):
+            place = stand.constant(how.value)
+        elif isinstance(how, Trapping):
+            place = stand.trapping(how.message)
         else:
-            covered = self._python(row, how, fault)
-        return dataclasses.replace(row, implementation=covered)
+            place, behind = stand.python(), how
+        return dataclasses.replace(row, implementation=Native(*place, otherwise=stand.otherwise(behind)))
 
-    def _python(self, row: HostFunction, how: Callable[..., Any], fault: Fault) -> Callable[..., Any]:
-        names = (f"{row.module}.{row.name}", row.name)
 
-        def stand_in(call: Any, *args: Any) -> Any:
-            code = fault.take()
-            if code is None:
-                return how(call, *args)
-            plan = next((self._plans[name] for name in names if name in self._plans), None)
-            if plan is not None and plan.error is not None:
-                raise plan.error() if callable(plan.error) else plan.error
-            return code
-
-        return stand_in
+def _names() -> set[str]:
+    """Every host function's name, without and with its module."""
+    rows = [row for interface in available() for row in interface.functions]
+    return {row.name for row in rows} | {f"{row.module}.{row.name}" for row in rows}
 
 
 _thread = threading.local()
@@ -134,25 +136,3 @@ def inject(name: str, **options: Any) -> None:
 def clear_faults() -> None:
     """Have every function do its own work again."""
     current_faults().clear()
-
-
-class _FaultModule(Module):
-    """A module whose imports get stand-ins when it is linked."""
-
-    def __init__(self, module: Module, faults: Faults) -> None:
-        self.__dict__.update(module.__dict__)
-        self._faults = faults
-
-    def link(self, bindings: Mapping[tuple[str, str], HostFunction], **options: Any) -> Template:
-        return super().link({key: self._faults.cover(row) for key, row in bindings.items()}, **options)
-
-
-class _FaultEngine(Engine):
-    """An engine that compiles such modules."""
-
-    def __init__(self, faults: Faults, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._faults = faults
-
-    def compile(self, *args: Any, **options: Any) -> Module:
-        return _FaultModule(super().compile(*args, **options), self._faults)

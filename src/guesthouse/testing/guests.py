@@ -100,7 +100,7 @@ def root() -> Path:
     """Return the project's folder: the nearest one at or above the working directory with ``guests/``.
 
     Raises:
-        BuildError: neither the working directory nor this package lies in a checkout.
+        BuildError: neither the working directory nor this package lies in such a folder.
     """
     here = Path(__file__).resolve()
     for start in (Path.cwd(), here):
@@ -134,7 +134,8 @@ def build(
 
     Args:
         source: a ``.c``, ``.cpp``, ``.go`` or ``.wat`` file, a folder of Go files, or several C files
-            that make one module. Relative paths count from the checkout's root.
+            that make one module. Relative paths count from :func:`root`, or from the working directory
+            where there is none.
         flavour: how to build it: one of :data:`FLAVOURS` for C and C++, ``command`` or ``reactor`` for Go.
             Default: what the source's ``build:`` line says, else by folder, else ``command`` for a C source
             with a ``main``, else ``reactor``.
@@ -171,7 +172,10 @@ def load(source: str | os.PathLike[str], **options: str | Sequence[str]) -> byte
 
 
 def _locate(path: Path) -> Path:
-    found = path if path.is_absolute() else root() / path
+    try:
+        found = path if path.is_absolute() else root() / path
+    except BuildError:
+        found = Path.cwd() / path
     if not found.exists():
         raise BuildError(f"no such guest source: {found}")
     return found.resolve()
@@ -209,11 +213,11 @@ def _zig(
         raise BuildError(f"{paths[0]}: unknown flavour {flavour!r}; there are: {', '.join(FLAVOURS)}")
     driver = "cc" if paths[0].suffix == ".c" else "c++"
     plain = () if driver == "cc" else ("-fno-exceptions",)
-    include = [folder for folder in (_sdk(), paths[0].parent) if folder]
+    include = [folder for folder in (headers(), paths[0].parent) if folder.is_dir()]
     command = [sys.executable, "-m", "ziglang", driver, *FLAVOURS[flavour], *plain]
     command += [f"-I{folder}" for folder in include] + [*flags, *map(str, paths)]
-    headers = [header for folder in include for header in folder.rglob("*.h*") if header.is_file()]
-    return command, {}, [*paths, *sorted(headers)]
+    included = [header for folder in include for header in folder.rglob("*.h*") if header.is_file()]
+    return command, {}, [*paths, *sorted(included)]
 
 
 def _go(source: Path, flavour: str, flags: Sequence[str]) -> tuple[list[str], dict[str, str], list[Path]]:
@@ -248,12 +252,17 @@ def _go(source: Path, flavour: str, flags: Sequence[str]) -> tuple[list[str], di
     return command, environment, inputs
 
 
-def _sdk() -> Path | None:
+def headers() -> Path:
+    """Return the folder of the C headers for guests: the checkout's, else those that were installed.
+
+    :func:`build` looks there by itself; other compilers are told with ``-I``.
+    """
     try:
         folder = root() / "sdk"
     except BuildError:
-        return None
-    return folder if folder.is_dir() else None
+        folder = Path()
+    installed = Path(sysconfig.get_path("data")) / "share" / "guesthouse" / "sdk"
+    return folder if (folder / "grafos.h").is_file() else installed
 
 
 def _version(command: Sequence[str]) -> str:

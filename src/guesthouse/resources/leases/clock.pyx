@@ -87,24 +87,26 @@ cdef class VirtualClock(LeaseClock):
     def __init__(self, now=1_700_000_000):
         self.watchers = []
         self.clock.is_virtual = 1
-        self.clock.virtual_ns = <int64_t>(now * SECOND)
+        self.clock.virtual_ns = int(now * SECOND)
 
     def set(self, now):
         """Set the time, in seconds since the epoch; setting it back is allowed.
 
         Watchers run before and after, so what had ended by the old time stays ended (spec fabric.md 9).
         """
-        cdef int64_t moment = <int64_t>(now * SECOND)
+        self.set_ns(int(now * SECOND))
+
+    def advance(self, seconds):
+        """Move the time by `seconds`."""
+        self.set_ns(self.clock.virtual_ns + int(seconds * SECOND))
+
+    def set_ns(self, moment):
+        """Set the time, in nanoseconds since the epoch."""
         for callback in list(self.watchers):
             callback()
         self.clock.virtual_ns = moment
         for callback in list(self.watchers):
             callback()
-
-    def advance(self, seconds):
-        """Move the time by `seconds`."""
-        self.set((self.clock.virtual_ns + int(seconds * SECOND)) / SECOND
-                 if isinstance(seconds, float) else self.clock.virtual_ns // SECOND + seconds)
 
     def watch(self, callback):
         """Have `callback()` run before and after each change."""

@@ -1,0 +1,6 @@
+from guesthouse.engine.functions import HostFunction
+from guesthouse.resources.leases.clock import VirtualClock
+
+class Timing:
+    def __init__(self, clock: VirtualClock) -> None: ...
+    def cover(self, row: HostFunction) -> HostFunction: ...
