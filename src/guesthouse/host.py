@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from guesthouse.calls import Call, CallLimits, Outcome, Result, Scheduler, crossing
 from guesthouse.engine import Engine, Module, ModuleInfo, Progress, read
-from guesthouse.errors import CallRefused, LoadError, NotFound, ResourceError
+from guesthouse.errors import CallRefused, Error, LoadError, NotFound, ResourceError
 from guesthouse.guest import Guest
 from guesthouse.interfaces import Interface, available
 from guesthouse.limits import Limits
@@ -69,11 +69,13 @@ class Host:
         cache: directory of the compile cache, ``None`` for the user's own, ``False`` for none.
         engine: an engine to share with other hosts of this process.
         instruments: told what happens; more can be added to ``host.instruments`` at any time.
-        **resources: URL or options of each resource, such as ``state="sqlite:///path"``.
+        **resources: URL or options of each resource, such as ``state="sqlite:///path"``; those that are
+            given are opened at once, the others when a guest first needs them.
 
     Raises:
         LoadError: the cache directory is not safe.
-        ResourceError: an option names a resource that does not exist.
+        ResourceError: an option names a resource that does not exist, or that cannot be opened.
+        TypeError, ValueError: limits, tenants or workers are of another type, or out of range.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Host:
         for name in resources:
             if name not in SERVICES:
                 raise ResourceError(f"there is no resource {name!r}; there are: {', '.join(SERVICES)}")
+        _check_types(limits, tenants, workers)
         self.limits = limits or Limits()
         self.tenants = dict(tenants) if tenants is not None else None
         # What the embedder registers comes first: it may take the place of what comes with Guesthouse.
@@ -108,6 +111,13 @@ class Host:
         self._lock = threading.RLock()
         self._closed = False
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
+        try:
+            for name, given in resources.items():
+                if given is not None:  # what was asked for is there from the start, or the host is not
+                    self.service(name)
+        except BaseException:
+            self.close()
+            raise
 
     # -- loading
 
@@ -413,7 +423,15 @@ class Host:
         except KeyError:
             raise ResourceError(f"there is no resource {name!r}; there are: {', '.join(SERVICES)}") from None
         opener: Callable[..., Any] = getattr(importlib.import_module(module), function)
-        return opener() if (given := self._resources.get(name)) is None else opener(given)
+        given = self._resources.get(name)
+        if given is not None and not inspect.signature(opener).parameters:
+            raise ResourceError(f"the resource {name!r} has no options; leave {name}={given!r} out")
+        try:
+            return opener() if given is None else opener(given)
+        except Error:
+            raise
+        except Exception as error:
+            raise ResourceError(f"option {name}={given!r}: {error}", resource=name) from error
 
     # -- the end
 
@@ -461,3 +479,14 @@ class Host:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _check_types(limits: Any, tenants: Any, workers: Any) -> None:
+    """Refuse what would only be noticed at the first call."""
+    if limits is not None and not isinstance(limits, Limits):
+        raise TypeError(f"limits: a guesthouse.Limits is needed, not {limits!r}")
+    for name, own in (tenants or {}).items():
+        if not isinstance(own, Limits):
+            raise TypeError(f"tenants[{name!r}]: a guesthouse.Limits is needed, not {own!r}")
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ValueError(f"workers: a whole number of at least 1 is needed, or None, not {workers!r}")

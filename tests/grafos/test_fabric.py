@@ -7,6 +7,7 @@ from tests.grafos.conftest import DATA, OUT, Programs, mirror
 
 import guesthouse
 from guesthouse.interfaces.grafos.fabric import Fabric, FabricOptions
+from guesthouse.resources.gpu import probe
 from guesthouse.testing import current_mock, mock_set_unix_time_secs, reset_mock
 
 
@@ -46,15 +47,35 @@ def test_tenants_may_have_quotas_of_their_own():
     [
         ({"arean": 1}, "unknown option 'arean'; there are: arena"),
         ({"tenants": {"t": {"memory": 1}}}, "quota of 'memory'; there are: arena, blocks, vram"),
+        ({"tenants": {"t": {"arena": "?"}}}, r"option tenants\['t'\]\['arena'\]='\?': '\?' is not a size"),
+        ({"tenants": 5}, "option tenants=5"),
         ({"sync": "always"}, "unknown sync policy 'always'; there are: none, interval, each"),
+        ({"arena": "lots"}, "option arena='lots': 'lots' is not a size; write for example '512KiB'"),
+        ({"memory_pool": 0}, "option memory_pool=0: at least 4096 is needed"),
+        ({"blocks": "many"}, "option blocks='many': a whole number is needed"),
+        ({"blocks": -1}, "option blocks=-1: at least 0 is needed"),
+        ({"link_speeds": {"eth0": "fast"}}, r"option link_speeds\['eth0'\]='fast': a whole number"),
+        ({"gpu_deadline": "soon"}, "option gpu_deadline='soon': 'soon' is not a duration"),
+        ({"gpu": "tpu"}, "no backend 'tpu'; there are: auto, cuda, opencl, cpu, off"),
+        ({"directory": "/proc/nowhere"}, "cannot use the directory /proc/nowhere"),
+        ({"block_device": "/proc/disk"}, "cannot use /proc/disk for blocks"),
+        ("nats://127.0.0.1", "no backend for a fabric at 'nats://127.0.0.1'"),
+        (5, "a directory, a mapping of options, 'mock' or a Fabric is needed, not 5"),
     ],
 )
-def test_mistakes_in_options_say_what_would_be_right(options, words):
-    with (
-        guesthouse.Host(fabric=options) as host,
-        pytest.raises(guesthouse.ResourceError, match=words),
-    ):
-        host.service("fabric")
+def test_mistakes_in_options_say_at_once_what_would_be_right(options, words):
+    with pytest.raises(guesthouse.ResourceError, match=words):
+        guesthouse.Host(fabric=options)
+
+
+def test_a_backend_that_is_asked_for_by_name_is_there_or_the_host_is_not():
+    for backend in ("cuda", "opencl"):
+        if reason := probe.why_not(backend):
+            with pytest.raises(guesthouse.ResourceError, match=f"{backend} does not work here"):
+                guesthouse.Host(fabric={"gpu": backend})
+            assert reason
+    with guesthouse.Host(fabric={"gpu": "cpu"}) as host:
+        assert host.service("fabric").gpu.devices[0].backend == "cpu"
 
 
 def test_the_threads_mock_can_be_named():

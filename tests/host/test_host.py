@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import threading
 
@@ -323,3 +324,34 @@ def test_an_option_that_is_none_is_no_option():
 def test_an_option_for_no_resource_is_refused():
     with pytest.raises(guesthouse.ResourceError, match="no resource 'stat'; there are: .*state"):
         guesthouse.Host(stat="memory://")
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"state": "bogus://"}, "ResourceError", "no state backend for 'bogus://'; there are: memory://"),
+        ({"state": 5}, "ResourceError", "a URL, a mapping with `url` or an open tier is needed, not 5"),
+        ({"state": "sqlite:///x?durability=none"}, "ResourceError", "no option 'durability=none'"),
+        ({"state": {"url": "memory://", "quota": 1}}, "ResourceError", "a mapping takes url and"),
+        ({"files": "s3://bucket"}, "ResourceError", "no backend for files at a URL; there are: dir:///path"),
+        ({"files": "/proc/nowhere"}, "ResourceError", "option files='/proc/nowhere'"),
+        ({"launches": 3}, "ResourceError", "the resource 'launches' has no options; leave launches=3 out"),
+        ({"pulp": "data"}, "LoadError", "the pulp options are a mapping of storage_root and settings"),
+        ({"limits": 5}, "TypeError", "limits: a guesthouse.Limits is needed, not 5"),
+        ({"tenants": {"a": 5}}, "TypeError", r"tenants\['a'\]: a guesthouse.Limits is needed"),
+        ({"workers": 0}, "ValueError", "workers: a whole number of at least 1 is needed, or None, not 0"),
+        ({"workers": "many"}, "ValueError", "workers: a whole number"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_there_is_a_host(options, kind, words):
+    before = threading.active_count()
+    expected = getattr(guesthouse, kind, None) or getattr(builtins, kind)
+    with pytest.raises(expected, match=words):
+        guesthouse.Host(**options)
+    assert threading.active_count() <= before
+
+
+def test_resources_that_were_asked_for_are_there_from_the_start(tmp_path):
+    with guesthouse.Host(state=f"sqlite:////{tmp_path}/state.db", fabric=tmp_path / "fabric"):
+        assert (tmp_path / "state.db").exists()
+        assert (tmp_path / "fabric" / "blocks").exists()

@@ -61,6 +61,51 @@ class FabricOptions:
     link_speeds: Mapping[str, int] = field(default_factory=dict)
     tenants: Mapping[str, Mapping[str, Size]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ResourceError: one does not fit; it says which, and what would.
+        """
+        _checked("arena", parse_size, self.arena)
+        _checked("memory_pool", parse_size, self.memory_pool, PAGE)
+        _checked("vram", parse_size, self.vram or 1)
+        _checked("blocks", _whole, self.blocks)
+        _checked("block_pool", _whole, self.block_pool, PAGE // BLOCK)
+        _checked("gpu_deadline", parse_duration, self.gpu_deadline)
+        for name, speed in _checked("link_speeds", dict, self.link_speeds).items():
+            _checked(f"link_speeds[{name!r}]", _whole, speed, 1)
+        for tenant, quotas in _checked("tenants", dict, self.tenants).items():
+            for kind, quota in _checked(f"tenants[{tenant!r}]", dict, quotas).items():
+                if kind not in QUOTAS:
+                    raise ResourceError(
+                        f"tenant {tenant!r} has a quota of {kind!r}; there are: {', '.join(QUOTAS)}",
+                        resource="fabric",
+                    )
+                _checked(f"tenants[{tenant!r}][{kind!r}]", parse_size, quota)
+
+
+#: What single tenants may have quotas of.
+QUOTAS = ("arena", "blocks", "vram")
+#: Bytes of the units that memory is leased in, and of a block.
+PAGE, BLOCK = 4096, 512
+
+
+def _checked(name: str, parse: Callable[[Any], Any], value: Any, least: int = 0) -> Any:
+    try:
+        parsed = parse(value)
+        if isinstance(parsed, int) and parsed < least:
+            raise ValueError(f"at least {least} is needed")
+    except (TypeError, ValueError) as error:
+        raise ResourceError(f"option {name}={value!r}: {error}", resource="fabric") from None
+    return parsed
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("a whole number is needed")
+    return value
+
 
 #: Where a fabric comes from that is given by a word; imported when it is asked for, as it lies above this.
 OPENERS = {"mock": "guesthouse.testing.fabric:current_mock"}
@@ -84,6 +129,10 @@ def open_fabric(
         module, _, function = OPENERS[option].partition(":")
         opener: Callable[[], Fabric] = getattr(importlib.import_module(module), function)
         return opener()
+    if isinstance(option, str) and "://" in option:
+        raise ResourceError(
+            f"no backend for a fabric at {option!r}; there are: a directory, or 'mock'", resource="fabric"
+        )
     if isinstance(option, str | os.PathLike):
         option = {"directory": option}
     if isinstance(option, Mapping):
@@ -93,6 +142,11 @@ def open_fabric(
                 f"unknown option {min(unknown)!r}; there are: {', '.join(sorted(known))}", resource="fabric"
             )
         option = FabricOptions(**option)
+    if not isinstance(option, FabricOptions | None):
+        raise ResourceError(
+            f"a directory, a mapping of options, 'mock' or a Fabric is needed, not {option!r}",
+            resource="fabric",
+        )
     return Fabric(option)
 
 
@@ -119,6 +173,10 @@ class Fabric:
         network: Network | None = None,
     ) -> None:
         self.options = options = options or FabricOptions()
+        if (
+            options.gpu != "auto"
+        ):  # what was asked for by name has to be there; it is looked for later otherwise
+            probe.devices(options.gpu)
         self.tasklet: tuple[int, bytes] | None = None
         self.clock = clock or LeaseClock()
         self.network = network or Network(
@@ -127,7 +185,12 @@ class Fabric:
         journal = pool = None
         if options.directory is not None:
             folder = Path(options.directory)
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ResourceError(
+                    f"cannot use the directory {folder}: {error}", resource="fabric"
+                ) from error
             # An operating-system crash forgets memory and its leases alike, so these need no flush.
             journal, pool = Journal(folder / "memory.leases", durable=False), folder / "blocks"
         self.memory = Memory(
@@ -175,17 +238,8 @@ class Fabric:
         return Journal(Path(self.options.directory) / f"gpu-{number}.leases", durable=False)
 
     def _set_quotas(self, engine: LeaseEngine, kind: str) -> None:
-        """Give single tenants their own quota.
-
-        Raises:
-            ResourceError: a quota is of a kind that does not exist.
-        """
+        """Give single tenants their own quota."""
         for tenant, quotas in self.options.tenants.items():
-            if unknown := quotas.keys() - {"arena", "blocks", "vram"}:
-                raise ResourceError(
-                    f"tenant {tenant!r} has a quota of {min(unknown)!r}; there are: arena, blocks, vram",
-                    resource="fabric",
-                )
             if kind in quotas:
                 engine.set_quota(tenant, parse_size(quotas[kind]))
 

@@ -137,6 +137,8 @@ class Residence:
     """
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        if not isinstance(options, Mapping | None):
+            raise LoadError(f"the pulp options are a mapping of storage_root and settings, not {options!r}")
         given = dict(options or {})
         root = Path(given.pop("storage_root", "data"))
         settings = given.pop("settings", os.environ)

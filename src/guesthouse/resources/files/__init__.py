@@ -21,4 +21,7 @@ def open_files(option: str | os.PathLike[str] | FileTrees | None = None) -> File
         return option
     if option is None:
         return FileTrees()
-    return FileTrees(pathlib.Path(os.fspath(option).removeprefix("dir://")))
+    path = os.fspath(option).removeprefix("dir://")
+    if "://" in path:
+        raise FileError("no backend for files at a URL; there are: dir:///path, or a path", path=path)
+    return FileTrees(pathlib.Path(path))

@@ -26,6 +26,7 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t pwrite(int fd, const void* data, size_t length, long offset)
     int fdatasync(int fd)
     int ftruncate(int fd, long length)
+    int close(int fd)
 
 cdef enum:
     ROOM = 1 << 20              # what a mapped file grows by
@@ -228,6 +229,8 @@ cdef class Log:
     def __dealloc__(self):
         unmap(&self.log)
         free(self.log.frame)
+        if self.log.fd >= 0:
+            close(self.log.fd)
 
     @property
     def size(self):

@@ -39,6 +39,10 @@ def open_state(option: str | GlobalTier | StateStore | Mapping[str, Any] = "memo
     """
     if isinstance(option, StateStore):
         return option
+    if not isinstance(option, str | Mapping) and not hasattr(option, "close"):
+        raise StateError(
+            f"option `state`: a URL, a mapping with `url` or an open tier is needed, not {option!r}"
+        )
     if not isinstance(option, Mapping):
         return StateStore(option)
     rest = dict(option)

@@ -127,6 +127,8 @@ def open_tier(url: str) -> GlobalTier:
         return MemoryTier()
     if scheme == "sqlite":
         path, _, options = rest.partition("?")
+        if options not in {"", "durability=power"}:
+            raise StateError(f"{url!r}: there is no option {options!r}; there is: durability=power")
         # sqlite:///relative and sqlite:////absolute, as others spell it
         return SqliteTier(path.removeprefix("/"), power_safe="durability=power" in options)
     if scheme in OPENERS:
