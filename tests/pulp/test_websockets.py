@@ -106,7 +106,7 @@ def test_connections_are_a_cells_own_and_end_with_it(application) -> None:
         assert caught.value.rcvd.code == 1001
 
 
-def test_a_cell_that_is_behind_loses_no_frames(sockets) -> None:
+def test_a_cell_that_is_behind_loses_no_frames(sockets, caplog) -> None:
     with connect(f"{sockets.url}/ws/a") as client:
         sockets.events("ws.open")
         sockets.cell._turn.take()
@@ -119,6 +119,8 @@ def test_a_cell_that_is_behind_loses_no_frames(sockets) -> None:
         frames = sockets.events("ws.frame", 500, 20)
         sender.join(10)
     assert [int(frame["payload"]) for frame in frames] == list(range(500))
+    assert sockets.app.runtime.status()[0]["dropped"] == 0  # waiting is no loss, and is not told as one
+    assert "event dropped" not in caplog.text
 
 
 def test_a_client_that_does_not_read_is_disconnected_and_harms_nobody(sockets, monkeypatch) -> None:

@@ -52,6 +52,7 @@ class Event:
         id: handed to ``finalize`` when the event was handled or dropped.
         source: name of the capability it comes from; filled in by the runtime for polled events.
         provider: whose capability that is, where several offer the name; as ``source``.
+        patient: whether whoever emits it waits and tries again, so that a full queue drops nothing yet.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Event:
     id: int = 0
     source: str = ""
     provider: str = ""
+    patient: bool = False
 
 
 class Posted(enum.Enum):

@@ -47,6 +47,7 @@ class Unit:
         state: see `State`.
         error: why it failed.
         restarts: how often an instance was replaced after a crash.
+        dropped: events that were given up because the queue was full.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class Unit:
         self.spec = spec
         self.state = State.NEW
         self.error: Error | None = None
-        self.restarts = 0
+        self.restarts = self.dropped = 0
+        self._counting = threading.Lock()
         self.mailbox = Mailbox()
         self.cells: list[Cell] = []
         self.loops: list[StepLoop] = []
@@ -220,8 +222,10 @@ class Unit:
     def post(self, event: Event) -> Posted:
         """Queue an event; a full queue drops it, visibly."""
         posted = self.mailbox.put(event) if self.state is State.READY else Posted.GONE
-        if posted is Posted.FULL:
-            log.warning("event dropped", cell=self.spec.label, kind=event.kind, dropped=self.mailbox.dropped)
+        if posted is Posted.FULL and not event.patient:
+            with self._counting:
+                self.dropped += 1
+            log.warning("event dropped", cell=self.spec.label, kind=event.kind, dropped=self.dropped)
         return posted
 
     def provider(self) -> Cell | None:
@@ -242,7 +246,7 @@ class Unit:
             "health": sorted({str(loop.supervisor.state) for loop in self.loops}),
             "runaways": sum(loop.supervisor.runaways for loop in self.loops),
             "queued": len(self.mailbox),
-            "dropped": self.mailbox.dropped,
+            "dropped": self.dropped,
             "instances": len(self.cells),
             "error": str(self.error) if self.error else "",
         }

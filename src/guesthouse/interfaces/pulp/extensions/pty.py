@@ -243,7 +243,8 @@ class PTY(Extension):
     def _pump(self, session: Session) -> None:
         """Hand output to the cell until the program ends."""
         for data in session.output():
-            event = Event("pty.output", Output(session.number, data).encode(), session.cell, session.number)
+            output = Output(session.number, data).encode()
+            event = Event("pty.output", output, session.cell, session.number, self.name, patient=True)
             posted = self._emit(event)
             while posted is Posted.FULL and not session.closed.wait(PATIENCE):
                 posted = self._emit(event)

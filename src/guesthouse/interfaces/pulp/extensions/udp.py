@@ -115,7 +115,7 @@ class Socket(asyncio.DatagramProtocol):
         """Move packets to the cell as far as it takes them."""
         self._pumping = False
         while self._ring:
-            event = Event("udp.packet", self._ring[0], self.cell_id, self.number, UDP.name)
+            event = Event("udp.packet", self._ring[0], self.cell_id, self.number, UDP.name, patient=True)
             posted = self._environment.emit(event)
             if posted is Posted.FULL:
                 self._pumping = True

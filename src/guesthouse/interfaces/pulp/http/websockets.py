@@ -54,6 +54,7 @@ _RETRY = 0.005
 
 async def post_patiently(environment: Environment, event: Event) -> Posted:
     """Queue an event; when the cell is behind, wait for it for a while before giving up."""
+    event.patient = True
     until = asyncio.get_running_loop().time() + PATIENCE
     while (posted := environment.emit(event)) is Posted.FULL:
         if asyncio.get_running_loop().time() > until:
