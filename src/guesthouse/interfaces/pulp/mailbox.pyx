@@ -7,14 +7,13 @@ everything is Python, so that a second instance would only take the GIL away fro
 called when steps cost much processor time, or when nothing has come of the events for a moment, because
 whoever is awake computes, or waits in a host function.
 
-The GIL guards the queue, the mutex guards who waits.  Nobody waits for the GIL while holding the mutex.
+The GIL guards the queue: between looking at it and changing it nothing here allocates an object or runs Python
+code.  The mutex guards who waits; nobody waits for the GIL while holding it.
 """
 
 cimport cython
 
 from libc.stdint cimport int64_t
-
-from collections import deque
 
 from guesthouse.engine.core cimport monotonic
 from guesthouse.interfaces.pulp.extension import Posted
@@ -93,6 +92,16 @@ cdef int64_t HEAVY = 200000             # ns of processor time of an average ste
 cdef double LONGEST = 4e18              # ns: a timeout that fits the clock
 
 
+cdef class Item:
+    """An event in a queue."""
+
+    cdef object event
+    cdef Item following
+
+    def __init__(self, event):
+        self.event = event
+
+
 cdef class Mailbox:
     """The queue of one cell; as many instances as have a `Seat` take from it.
 
@@ -104,7 +113,8 @@ cdef class Mailbox:
         dropped: events that found it full.
     """
 
-    cdef object events              # deque of Event
+    cdef Item first                 # of the queue
+    cdef Item last
     cdef bint open
     cdef readonly Py_ssize_t limit
     cdef readonly long dropped
@@ -125,7 +135,6 @@ cdef class Mailbox:
         pthread_mutex_init(&self.lock, NULL)
 
     def __init__(self, Py_ssize_t limit=QUEUE_LIMIT, double patience=PATIENCE):
-        self.events = deque()
         self.open = True
         self.patience = <int64_t>(patience * 1e9)
         self.limit = limit
@@ -139,12 +148,17 @@ cdef class Mailbox:
         Returns:
             What became of it, a `Posted`.
         """
+        cdef Item item = Item(event)
         if not self.open:
             return GONE
         if self.waiting >= self.limit:
             self.dropped += 1
             return FULL
-        self.events.append(event)
+        if self.last is None:
+            self.first = item
+        else:
+            self.last.following = item
+        self.last = item
         pthread_mutex_lock(&self.lock)
         self.waiting += 1
         self.announce()
@@ -247,14 +261,32 @@ cdef class Mailbox:
 
     def close(self) -> list:
         """Refuse further events, wake whoever waits, and return what was left."""
+        cdef Item item
         self.open = False
-        left = list(self.events)
-        self.events.clear()
+        item, self.first, self.last = self.first, None, None
         pthread_mutex_lock(&self.lock)
         self.waiting = 0
         pthread_mutex_unlock(&self.lock)
         self.wake()
+        left = []
+        while item is not None:
+            left.append(item.event)
+            item = item.following
         return left
+
+    cdef Item take(self):
+        """Take the oldest event out; ``None`` when there is none, or the box is closed."""
+        cdef Item item = self.first
+        if item is None or not self.open:
+            return None
+        self.first = item.following
+        if self.first is None:
+            self.last = None
+        pthread_mutex_lock(&self.lock)
+        self.waiting -= 1
+        self.taken += 1
+        pthread_mutex_unlock(&self.lock)
+        return item
 
     def reopen(self):
         """Take events again."""
@@ -266,7 +298,7 @@ cdef class Mailbox:
         return not self.open
 
     def __len__(self) -> int:
-        return len(self.events)
+        return self.waiting
 
 
 @cython.no_gc_clear     # the mailbox must still be there when it is deallocated
@@ -331,7 +363,7 @@ cdef class Seat:
         cdef int64_t until = begun + <int64_t>min(timeout * 1e9, LONGEST)
         cdef int64_t calls
         cdef bint mine
-        event = None
+        cdef Item item = None
         self.account()
         while True:
             calls = box.calls
@@ -339,18 +371,15 @@ cdef class Seat:
                 break
             with nogil:
                 mine = box.wait(self.seat, until, calls)
-            if mine and box.open and box.events and calls == box.calls:
-                event = box.events.popleft()
-                pthread_mutex_lock(&box.lock)
-                box.waiting -= 1
-                box.taken += 1
-                self.seat.latest = box.taken
-                pthread_mutex_unlock(&box.lock)
-                break
+            if mine and calls == box.calls:
+                item = box.take()
+                if item is not None:
+                    self.seat.latest = box.taken
+                    break
             if not mine and monotonic() >= until:
                 break
-        self.begin(event is not None)
-        return event
+        self.begin(item is not None)
+        return None if item is None else item.event
 
     cdef void account(self) noexcept:
         """Note what the step cost that has ended."""
