@@ -20,3 +20,6 @@ cdef extern from *:
 # Hands work to an idle worker, which takes it at once; `bell` is `Bell.address`. False where no worker is
 # idle, and the work stays with the caller.
 cdef bint post(void* bell, post_t* work) noexcept nogil
+
+# Whether `post` would find an idle worker now.
+cdef bint awaited(void* bell) noexcept nogil

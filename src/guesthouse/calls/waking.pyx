@@ -97,9 +97,12 @@ cdef extern from *:
         pthread_mutex_unlock(&bell->mutex);
     }
 
+    static int gh_bell_awaited(gh_bell *bell) {
+        return __atomic_load_n(&bell->urgent, __ATOMIC_RELAXED) < __atomic_load_n(&bell->idle, __ATOMIC_RELAXED);
+    }
+
     static int gh_bell_post(gh_bell *bell, gh_post *work) {
         int taken = 0;
-        if (__atomic_load_n(&bell->idle, __ATOMIC_RELAXED) == 0) return 0;
         pthread_mutex_lock(&bell->mutex);
         if (bell->urgent < bell->idle && !bell->refusing) {
             work->posted = gh_bell_count(bell);
@@ -228,6 +231,7 @@ cdef extern from *:
     void gh_bell_take(gh_bell* bell, int more) nogil
     void gh_bell_close(gh_bell* bell) nogil
     int gh_bell_post(gh_bell* bell, post_t* work) nogil
+    int gh_bell_awaited(gh_bell* bell) nogil
     void gh_bell_refuse(gh_bell* bell) nogil
     void gh_bell_collect(gh_bell* bell)
     int gh_bell_enter(gh_bell* bell) nogil
@@ -237,6 +241,10 @@ cdef extern from *:
 
 cdef bint post(void* bell, post_t* work) noexcept nogil:
     return gh_bell_post(<gh_bell*>bell, work)
+
+
+cdef bint awaited(void* bell) noexcept nogil:
+    return gh_bell_awaited(<gh_bell*>bell)
 
 
 def stack_left() -> int:

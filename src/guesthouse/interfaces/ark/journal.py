@@ -120,10 +120,11 @@ class Run:
         """Note how the run ended; return what ``retrieve`` answers."""
         receipt = result.receipt
         self.fuel, self.wall_s, self.queued_s = receipt.fuel, receipt.wall_s, receipt.queued_s
-        if result.error is None:
+        if result.ok:
+            self.code = 0
+        elif result.error is None:
             self.code = of_run(result.code)
-            if self.code:
-                self.cause = f"the function returned {result.code}"
+            self.cause = f"the function returned {result.code}"
         else:
             failure = failure_of(result)
             self.code = int(Code.NOT_FOUND if failure is Failure.NOT_FOUND else Code.INTERNAL_ERROR)
@@ -163,7 +164,7 @@ class Journal:
             What ``retrieve`` answers.
         """
         code = run.finish(result)
-        failure = failure_of(result)
+        failure = failure_of(result) if code else None
         with self._lock:
             if failure is None:
                 self._succeeded += 1

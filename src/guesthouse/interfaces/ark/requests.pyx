@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from guesthouse.calls.parting cimport Errand
-from guesthouse.calls.waking cimport post, post_t
+from guesthouse.calls.waking cimport awaited, post, post_t
 from guesthouse.engine.core cimport (
     ASK_PYTHON, OK, TRAPPED, Attachment, Record, claim_slot, interrupted, memory_size, set_output, span, val_t,
 )
@@ -298,7 +298,9 @@ cdef int host_launch(Record* record, val_t* args, void* env) noexcept nogil:
     cdef uint8_t* out = span(record, args[3].u32, 8)
     cdef slot_t* function
     cdef slot_t* slot
-    if table == NULL or table.bell == NULL or data == NULL or out == NULL or size > SMALL or size > table.max_input:
+    if table == NULL or table.bell == NULL or not awaited(table.bell):
+        return ASK_PYTHON
+    if data == NULL or out == NULL or size > SMALL or size > table.max_input:
         return ASK_PYTHON
     function = find(table, args[0].u64, FUNCTION)
     if function == NULL or not accepts(table, memory_size(record)):
