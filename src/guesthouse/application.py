@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from guesthouse.engine import Progress, wat_to_wasm
+from guesthouse.engine import Progress
 from guesthouse.errors import LoadError, ManifestError, UnknownCapability
 from guesthouse.guest import Guest
 from guesthouse.host import Host
+from guesthouse.loading import assemble
 from guesthouse.manifest import GuestManifest, Manifest, locate
 
 #: Keys of a guest's table that are arguments of `Host.load`, or options of interfaces, where they are given.
@@ -45,7 +46,7 @@ def _load(host: Host, guest: GuestManifest, tenant: str, progress: Progress | No
     options: dict[str, Any] = {key: value for key in _OPTIONS if (value := getattr(guest, key))}
     try:
         if guest.wasm.suffix == ".wat":
-            wasm = wat_to_wasm(wasm.decode())
+            wasm = assemble(wasm, guest.wasm)
         return host.load(
             wasm, name=guest.name, grant=guest.capabilities, config=guest.config, limits=guest.limits,
             tenant=tenant, interface=guest.interface, progress=progress, **options,

@@ -110,6 +110,10 @@ def format_duration(seconds: float) -> str:
 
 _SIZES = frozenset({"memory", "output", "input", "disk"})
 _OPTIONAL = frozenset({"wall", "fuel"})
+#: What native code can count to: bytes and instructions, seconds (as nanoseconds), and everything else.
+_MOST_BYTES = (1 << 63) - 1
+_MOST_SECONDS = 9e9
+_MOST_THINGS = (1 << 31) - 1
 
 
 @dataclass(frozen=True, init=False, slots=True)
@@ -197,16 +201,23 @@ def _checked(name: str, value: Any) -> Any:
         return None
     try:
         if name in _SIZES:
-            return parse_size(value)
+            return _below(parse_size(value), _MOST_BYTES, value)
         if name == "wall":
             seconds = parse_duration(value)
             if seconds == 0:
                 raise ValueError("a deadline of 0 lets nothing run; write null/None for none at all")
-            return seconds
+            return _below(seconds, _MOST_SECONDS, value)
         if isinstance(value, bool) or not isinstance(value, int) or value < (name == "fuel"):
             raise ValueError(f"{value!r} is not a whole number of at least {int(name == 'fuel')}")
+        _below(value, _MOST_BYTES if name == "fuel" else _MOST_THINGS, value)
     except ValueError as error:
         raise ValueError(f"limit {name!r}: {error}") from None
+    return value
+
+
+def _below(value: float, most: float, given: Any) -> float:
+    if value > most:
+        raise ValueError(f"{given!r} is more than a host can count to ({most:g})")
     return value
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from guesthouse.engine import ModuleInfo, read, read_file, wat_to_wasm
 from guesthouse.errors import InvalidModule, LoadError, MissingImports, UnknownOption
 from guesthouse.interfaces import Interface, available, notes
+from guesthouse.reading import read_whole
 from guesthouse.registry import Links, Registry
 
 #: What `Host.load` itself takes, beside the options of the interfaces.
@@ -49,11 +50,25 @@ def outline(source: str | os.PathLike[str] | bytes, sha256: str | None) -> Modul
     path = Path(source)
     try:
         if path.suffix == ".wat":
-            return read(wat_to_wasm(_pinned(path.read_bytes(), sha256).decode()))
+            return read(assemble(_pinned(read_whole(path), sha256), path))
         # What is pinned is read as a whole, so that what was checked is what is compiled.
-        return read_file(path) if sha256 is None else read(_pinned(path.read_bytes(), sha256))
+        return read_file(path) if sha256 is None else read(_pinned(read_whole(path), sha256))
     except OSError as error:
         raise LoadError(f"cannot read {path}: {error.strerror}") from error
+
+
+def assemble(text: bytes, path: Path) -> bytes:
+    """Assemble a module in the text format.
+
+    Args:
+        text: the module, as it was read from its file.
+        path: that file, for the error.
+
+    Raises:
+        InvalidModule: it is not text, or cannot be assembled.
+    """
+    try:
+        return wat_to_wasm(text.decode(), str(path))
     except UnicodeDecodeError as error:
         raise InvalidModule(f"{path} is not text: {error.reason}", offset=error.start) from None
 

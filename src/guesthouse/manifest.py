@@ -37,6 +37,7 @@ import msgspec
 
 from guesthouse.errors import ManifestError
 from guesthouse.limits import Limits
+from guesthouse.reading import MOST_TEXT, read_whole
 
 _Table = TypeVar("_Table", bound=msgspec.Struct)
 Kind = Literal["guesthouse", "pulp.cell", "pulp.app", "pulp.host"]
@@ -113,7 +114,7 @@ class GuestManifest(msgspec.Struct, frozen=True, kw_only=True):
             ManifestError: the file cannot be read, or is not the one that was pinned.
         """
         try:
-            data = self.wasm.read_bytes()
+            data = read_whole(self.wasm)
         except OSError as error:
             raise ManifestError(
                 f"cannot read {self.wasm}: {error.strerror or error}",
@@ -193,7 +194,7 @@ def load(path: str | Path) -> Manifest:
 
 def _parse(path: Path) -> tuple[dict[str, Any], str]:
     try:
-        text = path.read_bytes().decode()
+        text = read_whole(path, MOST_TEXT).decode()
         return tomllib.loads(text), text
     except OSError as error:
         raise ManifestError(f"cannot be read: {error.strerror or error}", file=str(path)) from None

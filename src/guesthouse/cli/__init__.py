@@ -22,6 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     from guesthouse.cli import dispatch
 
-    if own:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    return dispatch.main(arguments)
+    try:
+        if own:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return dispatch.main(arguments)
+    except KeyboardInterrupt:
+        if not own:
+            raise
+        os._exit(_INTERRUPTED)  # in between

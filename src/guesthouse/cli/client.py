@@ -37,20 +37,25 @@ def send(
         ValueError: the URL is no http URL.
         OSError: nobody answers there.
     """
-    where = urlsplit(url)
-    if where.scheme not in ("http", "https") or not where.hostname:
+    try:
+        where = urlsplit(url)
+        host, port = where.hostname, where.port
+    except ValueError:
+        host = None
+    if not host or where.scheme not in ("http", "https"):
         raise ValueError(f"--url {url}: write it as http://HOST:PORT")
     kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
-    connection = kind(where.hostname, where.port, timeout=seconds + _PATIENCE)
+    connection = kind(host, port, timeout=seconds + _PATIENCE)
     token = os.environ.get("GUESTHOUSE_TOKEN")
     sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
     try:
         connection.request(method, path, data, sent)
         answer = connection.getresponse()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
-    except (ConnectionRefusedError, TimeoutError) as error:
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise OSError(
-            f"no host answers at {url} ({error}); start one with `guesthouse up`, or name it with --url"
+            f"no host answers at {url} ({reason}); start one with `guesthouse up`, or name it with --url"
         ) from None
     finally:
         connection.close()

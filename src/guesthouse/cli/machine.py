@@ -105,7 +105,7 @@ def _kernel() -> Iterator[Check]:
 
 def _engine() -> Iterator[Check]:
     yield _tried("wasmtime", lambda: _version("wasmtime") or "", "the engine", missing=BROKEN)
-    yield _tried("compile cache", _cache, "machine code of modules that were seen before")
+    yield _tried("compile cache", _cache, "machine code of modules that were seen before", refused=BROKEN)
     yield _tried("interfaces", lambda: ", ".join(interface.name for interface in available()), "")
     yield _tried("engine core", _run_probe, "runs guests; a host function was called", missing=BROKEN)
 
@@ -133,9 +133,14 @@ def _optional() -> Iterator[Check]:
     )
 
 
-def _tried(what: str, probe: Callable[[], str], purpose: str, missing: str = ABSENT) -> Check:
+def _tried(
+    what: str, probe: Callable[[], str], purpose: str, missing: str = ABSENT, refused: str | None = None
+) -> Check:
+    """Look at one thing; ``refused`` is its state when it is there and no host would take it."""
     try:
         found = probe()
+    except LoadError as error:
+        return Check(what, refused or missing, str(error), purpose)
     except Exception as error:  # noqa: BLE001 - whatever fails is the finding
         return Check(what, missing, f"{type(error).__name__}: {error}", purpose)
     return Check(what, OK if found else missing, found or "not found", purpose)

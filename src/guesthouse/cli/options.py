@@ -9,7 +9,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from guesthouse.limits import Limits, parse_size
+from guesthouse.limits import Limits
+from guesthouse.reading import MOST, drain, read_whole
 
 
 def flag(text: str) -> Parameter:
@@ -46,7 +47,7 @@ def limits(wall: str | None, memory: str | None, fuel: int | None, disk: str | N
     return Limits(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # checked there
 
 
-def read_input(source: str | None, most: int = parse_size("1GiB")) -> bytes | None:
+def read_input(source: str | None, most: int = MOST) -> bytes | None:
     """Return the input a user names, ``None`` when there is none.
 
     Args:
@@ -54,19 +55,11 @@ def read_input(source: str | None, most: int = parse_size("1GiB")) -> bytes | No
         most: bytes that are accepted.
 
     Raises:
-        ValueError: it is larger.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is larger.
     """
     if source is None:
         return None
-    if source == "-":
-        data = sys.stdin.buffer.read(most + 1)
-    else:
-        with Path(source).open("rb") as file:
-            data = file.read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"the input {source} has more than {most} bytes")
-    return data
+    return drain(sys.stdin.buffer, "standard input", most) if source == "-" else read_whole(source, most)
 
 
 def environment(pairs: Sequence[str]) -> dict[str, str]:
@@ -96,7 +89,7 @@ def directories(specs: Sequence[str]) -> dict[str, str]:
     for spec in specs:
         rest, read_only = (spec[:-3], ":ro") if spec.endswith(":ro") else (spec, "")
         host, _, guest = rest.partition("::" if "::" in rest else ":")  # two: as others have it
-        if not Path(host).is_dir():
+        if not host or not Path(host).is_dir():
             raise ValueError(
                 f"--dir {spec}: there is no directory {host!r}; write it as HOST:GUEST or HOST:GUEST:ro"
             )

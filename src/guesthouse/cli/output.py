@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,10 +17,18 @@ from guesthouse.engine import Progress
 from guesthouse.limits import format_duration
 
 
+class _Output(Console):
+    """Standard output, whose reader may go away."""
+
+    def on_broken_pipe(self) -> None:
+        """Let it be told by its exit code (see `main`), as for output that is not a table."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Return a console on standard output, as it is now."""
     # Without a terminal there is no width to fit into: lines are as long as they are.
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 500)
+    return _Output(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 500)
 
 
 def errors() -> Console:
@@ -29,7 +38,8 @@ def errors() -> Console:
 
 def complain(message: str) -> None:
     """Print what went wrong."""
-    errors().print(f"[bold red]guesthouse:[/] {escape(message)}")
+    with contextlib.suppress(OSError):  # nobody is there to be told
+        errors().print(f"[bold red]guesthouse:[/] {escape(message)}")
 
 
 def note(message: str) -> None:
@@ -63,6 +73,28 @@ def print_facts(facts: Mapping[str, Any], *, title: str | None = None) -> None:
     for name, value in facts.items():
         if value not in (None, "", [], {}, ()):
             out.print(f"  [dim]{escape(name.ljust(width))}[/]  {escape(_cell(value))}")
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file as a whole or not at all; what is no regular file (a device, a pipe) is written to.
+
+    Raises:
+        OSError: it cannot be written; the error names it.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                file.write(data)
+            return
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from None
 
 
 def _cell(value: Any) -> str:

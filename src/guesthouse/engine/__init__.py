@@ -14,7 +14,6 @@ from guesthouse.engine.functions import (
 from guesthouse.engine.linker import SharedMemory, Template
 from guesthouse.engine.modules import ModuleInfo, read, read_file
 from guesthouse.engine.places import Places, Turn
-from guesthouse.engine.selftest import check
 from guesthouse.engine.text import wat_to_wasm
 from guesthouse.engine.waking import notifier, wake_all
 
@@ -44,6 +43,3 @@ __all__ = [
     "wake_all",
     "wat_to_wasm",
 ]
-
-check()
-del check

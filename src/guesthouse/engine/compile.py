@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import mmap
+import os
 import re
 import threading
 import time
@@ -21,6 +23,7 @@ from guesthouse.engine.cache import Cache, cpu_features, default_directory
 from guesthouse.engine.functions import HostFunction
 from guesthouse.engine.linker import SharedMemory, Template
 from guesthouse.engine.modules import ModuleInfo, read
+from guesthouse.engine.threads import require_threads
 from guesthouse.engine.variants import Kind, Variant, pool_misfit
 from guesthouse.errors import InvalidModule, LoadError
 
@@ -106,6 +109,7 @@ def beside(module: Module, wasm: bytes) -> Module:
         InvalidModule: the bytes are no valid module, or use what the engine does not allow.
     """
     info = read(wasm)
+    _ready_to_compile()
     try:
         compiled = module.variant.compile(wasm)
     except wasmtime.WasmtimeError as error:
@@ -121,10 +125,15 @@ class Engine:
         slots: instances that can live in the pool at once; fewer where address space is short.
 
     Raises:
-        LoadError: a cache directory that was named is not safe to load code from.
+        LoadError: a cache directory that was named cannot be used, or is not safe to load code from.
+        ResourceError: this process cannot run guests: it has too little stack, or may start no thread.
+        ImportError: the installed wheel is not one that this code knows.
     """
 
     def __init__(self, cache: Path | str | bool | None = None, *, slots: int = SLOTS) -> None:
+        from guesthouse.engine.selftest import check  # it needs all that this module has
+
+        check()
         self._slots = slots
         self._variants: dict[Kind, Variant] = {}
         self._closed = False
@@ -143,6 +152,8 @@ class Engine:
                 return Cache(Path(where))
             except OSError as error:
                 raise LoadError(f"the compile cache {where} cannot be used: {error.strerror}") from error
+        if named := os.environ.get("GUESTHOUSE_CACHE"):
+            return Engine._open_cache(named)
         try:
             return Cache(default_directory())
         except (OSError, RuntimeError):  # no home, or a read-only one: work without
@@ -245,6 +256,7 @@ class Engine:
                 return None
 
     def _compile(self, info: ModuleInfo, variant: Variant, progress: Progress | None) -> wasmtime.Module:
+        _ready_to_compile()
         self.compilations += 1
         code = bytes(info.source)
         if progress is None:
@@ -261,6 +273,16 @@ class Engine:
         with self._lock:
             self._closed = True
             self._variants.clear()
+
+
+@functools.cache
+def _ready_to_compile() -> None:
+    """See to it that the engine can start its compiling threads: it ends the process when it cannot.
+
+    Raises:
+        ResourceError: it cannot.
+    """
+    require_threads(len(os.sched_getaffinity(0)), "compiling")
 
 
 def _ended(future: Any, seconds: float) -> bool:

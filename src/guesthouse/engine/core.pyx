@@ -180,7 +180,9 @@ cdef class Instance:
         if self.broken:
             raise RuntimeError("the instance has trapped and cannot be entered again; open a new one")
         if not stack_suffices():
-            raise Trap("the native stack is used up by nested calls", guest=None)
+            raise Trap(
+                "too little native stack is left for a guest: calls nest too deep, or the thread's stack is too "
+                "small (ulimit -s)", guest=None)
         self.thread = me
         if record.depth == 0:
             ticker.entered()
@@ -313,6 +315,8 @@ cdef class Instance:
             return ResourceError(
                 "this process has none left for another instance; close some, or raise the limit (ulimit -v)",
                 resource="address space")
+        if "(os error " in text:                # the system refused the engine something: no fault of the guest's
+            return ResourceError("the system does not let it start: " + " ".join(text.split()), resource="instance")
         return Trap(text or "the engine stopped the guest", backtrace=backtrace, function=function)
 
     # -- memory

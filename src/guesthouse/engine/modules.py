@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import mmap
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from guesthouse.engine.binary import (
 )
 from guesthouse.engine.outline import LARGE, ModuleFile
 from guesthouse.errors import InvalidModule
+from guesthouse.reading import read_whole
 
 __all__ = [
     "Export", "ExternType", "FunctionType", "GlobalType", "Import", "MemoryType", "ModuleInfo", "Section",
@@ -197,8 +199,9 @@ def read_file(path: Path) -> ModuleInfo:
         InvalidModule: as :func:`read`.
         OSError: it cannot be opened or read.
     """
-    if path.stat().st_size < LARGE:
-        return read(path.read_bytes())
+    status = path.stat()
+    if status.st_size < LARGE or not stat.S_ISREG(status.st_mode):
+        return read(read_whole(path))
     file = ModuleFile(path)
     info = read(file.outline())
     info.file = file

@@ -189,7 +189,7 @@ cdef int call_func(Record* record, func_t* func, val_t* args, size_t n) noexcept
     cdef void* trap_ = NULL
     cdef void* error
     if not stack_suffices():
-        return trap(record, b"the native stack is used up by nested calls")
+        return trap(record, b"too little native stack is left for a guest: calls nest too deep")
     record.depth += 1
     error = api.func_call(record.context, func, args, n, &trap_)
     record.depth -= 1

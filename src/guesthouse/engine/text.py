@@ -7,11 +7,12 @@ import wasmtime
 from guesthouse.errors import InvalidModule
 
 
-def wat_to_wasm(text: str) -> bytes:
+def wat_to_wasm(text: str, name: str = "<text>") -> bytes:
     """Assemble a module written in the text format.
 
     Args:
         text: the whole module, ``(module …)``.
+        name: what the message calls it, such as the file it comes from.
 
     Raises:
         InvalidModule: the text does not parse; the message shows line and column.
@@ -19,4 +20,4 @@ def wat_to_wasm(text: str) -> bytes:
     try:
         return bytes(wasmtime.wat2wasm(text))
     except wasmtime.WasmtimeError as error:
-        raise InvalidModule(str(error)) from None
+        raise InvalidModule(str(error).strip().replace("<anon>", name)) from None

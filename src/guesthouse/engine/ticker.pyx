@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t
 import os
 
 from guesthouse.engine.abi cimport api
+from guesthouse.errors import ResourceError
 
 cdef extern from *:
     """
@@ -117,7 +118,10 @@ cdef int watch(void* engine) except -1:
     if gh_ticker_add(engine) < 0:
         raise RuntimeError("too many engines in one process (64); close hosts that are no longer needed")
     if gh_ticker_start(api.increment_epoch):
-        raise OSError("the epoch ticker thread could not be started")
+        gh_ticker_remove(engine)
+        raise ResourceError(
+            "the one that watches deadlines could not be started; raise the limit on processes (`ulimit -u`, or "
+            "that of the container)", resource="threads")
     return 0
 
 

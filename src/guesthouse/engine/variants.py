@@ -127,6 +127,7 @@ class Variant:
     Args:
         kind: which variant.
         slots: how many instances may live in the pool at once.
+        parallel: whether it compiles on threads of its own.
 
     Attributes:
         pointer: address of its ``wasm_engine_t``.
@@ -135,7 +136,7 @@ class Variant:
         settings: all that decides about the code it compiles, as text; part of the cache key.
     """
 
-    def __init__(self, kind: Kind, slots: int) -> None:
+    def __init__(self, kind: Kind, slots: int, *, parallel: bool = True) -> None:
         self.kind = kind
         self.slots = slots
         self.companions: OrderedDict[bytes, Any] = OrderedDict()
@@ -150,6 +151,8 @@ class Variant:
         ffi.wasmtime_config_max_wasm_stack_set(pointer, WASM_STACK)
         # Bases of memories are remembered per instance, so they must never move.
         ffi.wasmtime_config_memory_may_move_set(pointer, False)
+        if not parallel:
+            ffi.wasmtime_config_parallel_compilation_set(pointer, False)
         if kind.pooled:
             self._pool(pointer, slots)
         if kind.room is not None:

@@ -113,6 +113,10 @@ def _level(record: logging.LogRecord) -> str:
     return "WARN" if record.levelno == logging.WARNING else record.levelname
 
 
+#: Levels of the log, from the one that shows most.
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
 def configure(level: str = "INFO", *, as_json: bool = False, stream: TextIO | None = None) -> None:
     """Show the log; calling it again replaces the earlier choice.
 
@@ -120,7 +124,12 @@ def configure(level: str = "INFO", *, as_json: bool = False, stream: TextIO | No
         level: least level shown, such as ``"DEBUG"``.
         as_json: one JSON object per line instead of ``key=value`` text.
         stream: where to; standard error by default.
+
+    Raises:
+        ValueError: there is no such level.
     """
+    if level.upper() not in LEVELS:
+        raise ValueError(f"{level!r} is no level of the log; there are: {', '.join(LEVELS).lower()}")
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     logger = logging.getLogger(LOGGER)

@@ -34,9 +34,9 @@ def command(
         raise ValueError(f"ctl {op} {'needs the name of a cell' if cell is None else 'takes no cell'}")
     try:
         reply = ask(socket, {"op": op, **({"cell": cell} if cell is not None else {})})
-    except (FileNotFoundError, ConnectionRefusedError) as error:
+    except OSError as error:
         raise OSError(
-            f"no host listens at {socket} ({error.strerror}); name its socket with --socket"
+            f"no host listens at {socket} ({error.strerror or error}); name its socket with --socket"
         ) from None
     except BadFrame as error:
         raise OSError(f"{socket} does not answer as a host: {error}") from None

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from guesthouse.cli import options, output
-from guesthouse.engine import ModuleInfo, read, signature, wat_to_wasm
+from guesthouse.engine import ModuleInfo, signature
 from guesthouse.engine.modules import Export, GlobalType, Import, MemoryType, TableType
 from guesthouse.engine.variants import pool_misfit
-from guesthouse.errors import LoadError
 from guesthouse.host import builtin_registry
 from guesthouse.interfaces import available, notes
 from guesthouse.limits import format_size
+from guesthouse.loading import outline
 from guesthouse.registry import Need, Registry, Status
 
 
@@ -23,20 +23,12 @@ def command(module: Path, /, *, grant: options.Grants = (), json: options.Json =
         module: The .wasm or .wat file.
     """
     registry = Registry().include(builtin_registry()).discover()
-    report = describe(_read(module), registry, registry.expand(grant))
+    report = describe(outline(module, None), registry, registry.expand(grant))
     if json:
         output.print_json({"file": str(module), **report})
     else:
         _print(module, report)
     return 0
-
-
-def _read(path: Path) -> ModuleInfo:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise LoadError(f"cannot read {path}: {error.strerror}") from None
-    return read(wat_to_wasm(data.decode()) if path.suffix == ".wat" else data)
 
 
 def describe(info: ModuleInfo, registry: Registry, granted: frozenset[str]) -> dict[str, Any]:

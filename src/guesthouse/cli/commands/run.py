@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from guesthouse.cli import exits, options, output
 from guesthouse.guest import Guest
 from guesthouse.host import Host
+from guesthouse.reading import read_whole
 
 #: Threads that a program may have that was given `--threads`.
 MOST_THREADS = 256
@@ -67,7 +68,7 @@ def command(
     if stdin is not None:
         if given is not None:
             raise ValueError("--input and --stdin both name the input; give one of them")
-        given = stdin.read_bytes()
+        given = read_whole(stdin)
     granted = [*grant]
     for wanted, names in (
         (directories, ["wasi.files"]),

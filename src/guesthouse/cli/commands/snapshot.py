@@ -12,13 +12,14 @@ from cyclopts import Parameter
 
 from guesthouse import snapshots
 from guesthouse.cli import options, output
-from guesthouse.engine import wat_to_wasm
 from guesthouse.errors import LoadError, ManifestError
 from guesthouse.host import Host
 from guesthouse.interfaces.pulp.loading import read_module
 from guesthouse.interfaces.pulp.manifest import CellManifest
 from guesthouse.interfaces.pulp.spec import CellSpec
 from guesthouse.limits import format_size
+from guesthouse.loading import assemble
+from guesthouse.reading import MOST_TEXT, read_whole
 
 
 def command(
@@ -57,9 +58,7 @@ def command(
             host, source, module.stem, initialiser=init, grant=[*grant, *options_.pop("grant", ())],
             interface=interface, **options_,
         )  # fmt: skip
-    temporary = out.with_name(out.name + ".part")
-    temporary.write_bytes(taken.wasm)
-    temporary.replace(out)
+    output.write_file(out, taken.wasm)
     if json:
         output.print_json({"file": str(out), "size": len(taken.wasm), "of": str(module), "after": taken.after,
                            "short_of": taken.short_of, "fixed": list(taken.fixed)})  # fmt: skip
@@ -92,14 +91,16 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
             cell = CellManifest.load(path)
             spec = replace(CellSpec.of(cell), wasm_sha256=cell.wasm_sha256)
             return read_module(spec), {"grant": cell.capabilities, "config": cell.config}
-        data = path.read_bytes()
+        data = read_whole(path)
     except OSError as error:
         raise LoadError(f"cannot read {error.filename}: {error.strerror}") from None
-    return wat_to_wasm(data.decode()) if path.suffix == ".wat" else data, {}
+    return assemble(data, path) if path.suffix == ".wat" else data, {}
 
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"cannot be read: {error}", file=str(path)) from None
+        return tomllib.loads(read_whole(path, MOST_TEXT).decode())
+    except OSError as error:
+        raise ManifestError(f"cannot be read: {error.strerror}", file=str(path)) from None
+    except ValueError as error:
+        raise ManifestError(f"is not valid TOML: {error}", file=str(path)) from None

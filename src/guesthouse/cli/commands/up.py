@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 import threading
@@ -17,12 +18,17 @@ from starlette.routing import BaseRoute
 from guesthouse import application, manifest
 from guesthouse.cli import options, output
 from guesthouse.cli.commands.run import interruptible
-from guesthouse.errors import ManifestError
+from guesthouse.engine.threads import require_threads
+from guesthouse.errors import ManifestError, ResourceError
 from guesthouse.host import Host
 from guesthouse.interfaces import available
 from guesthouse.limits import format_duration, format_size, parse_duration
 from guesthouse.observe import configure, log
 from guesthouse.server import DEFAULT_LISTEN, Gateway
+
+#: What serving cannot do without, with a few to spare.
+FEWEST_FILES = 64
+FEWEST_THREADS = 16
 
 
 def command(
@@ -68,6 +74,7 @@ def command(
     # Pulp's users read its log on standard output (spec/pulp.md 5.6).
     pulp = any(kind != "guesthouse" for kind in kinds.values())
     configure(log_level, as_json=json, stream=sys.stdout if pulp else None)
+    _require_room()
     ours = [manifest.load(path) for path, kind in kinds.items() if kind == "guesthouse"]
     theirs = [path for path, kind in kinds.items() if kind != "guesthouse"]
     resources: dict[str, Any] = {"state": state} if state else {}
@@ -105,6 +112,21 @@ def _wind_down(host: Host, grace: float, asked: Asked) -> None:
             break
     for call in host.scheduler.live():
         host.scheduler.cancel(call, "the host is shutting down")
+
+
+def _require_room() -> None:
+    """Refuse to serve with so little that the HTTP server would end the process instead of failing.
+
+    Raises:
+        ResourceError: this process may open too few files, or start too few threads.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files < FEWEST_FILES:
+        raise ResourceError(
+            f"this process may have {files} files open, and serving needs {FEWEST_FILES} at least; raise the "
+            "limit (`ulimit -n`)"
+        )
+    require_threads(FEWEST_THREADS, "serving")
 
 
 class Asked:

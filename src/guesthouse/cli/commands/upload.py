@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from guesthouse.cli import exits, options, output
 from guesthouse.cli.client import failure, send
 from guesthouse.host import DEFAULT_TENANT
+from guesthouse.reading import read_whole
 
 Kind = Literal["function", "python", "state", "file"]
 
@@ -35,7 +36,7 @@ def command(
         source: the file to send.
         name: name of the function, key of the value or path of the shared file; the file's own by default.
     """
-    data = source.read_bytes()
+    data = read_whole(source)
     target = name or (source.stem if kind in ("function", "python") else source.name)
     headers = {"FilePath": target} if kind == "file" else {}
     status, _, body = send(url, "PUT", path_of(kind, tenant, target), data, headers=headers)

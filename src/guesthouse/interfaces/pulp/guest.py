@@ -41,7 +41,7 @@ class PulpSide(GuestSide):
         super().__init__(guest)
         self._residence: Residence | None = None
         self._resident: Resident | None = None
-        if guest_is_cell(guest.info):
+        if guest.interface == "pulp" or guest_is_cell(guest.info):
             check_exports(guest.name, guest.info)
         restart = guest.options.get("restart", RESTART_POLICIES[0])
         if restart not in RESTART_POLICIES:
