@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import struct
 import threading
 import time
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+import trustme
 from tests.pulp import folders
 from tests.pulp.conftest import Window
 
@@ -307,6 +309,22 @@ def test_applications_are_told_who_asked_and_not_what_clients_make_up(fleet, sho
             "X-Forwarded-Prefix": "/evil/s", "Forwarded": f"for=6.6.6.6, {expected['Forwarded']}",
         }  # fmt: skip
     assert told == expected
+
+
+def test_applications_behind_a_gateway_with_tls_are_told_so(fleet, shop, build, tmp_path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    settings = {"HTTP_CERT": str(tmp_path / "cert.pem"), "HTTP_KEY": str(tmp_path / "key.pem")}
+    routes = [{"path": "/s", "application": "stock"}]
+    house = fleet(shop(routes=routes, store={**HTTP, "wasm": build("http.c")}), settings=settings)
+    assert house.url.startswith("https://")
+    trust = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    seen = codec.decode(httpx.get(f"{house.url}/s/show/1/2", verify=trust).content)["headers"]
+    assert seen["X-Forwarded-Proto"] == "https"
+    assert seen["Forwarded"].endswith(";proto=https")
 
 
 def test_proxies_that_are_none_fail_the_start(fleet, shop) -> None:
