@@ -235,6 +235,26 @@ def test_case_16_device_memory_is_bounded_by_the_lease(request, backend):
     assert program.gpu_session_mem_read(bench.lease, second, 257, DATA, 0) == 0
 
 
+@pytest.mark.parametrize("backend", ["mock", "cpu"])
+def test_pointers_and_modules_of_another_session_are_foreign(request, backend):
+    bench = (
+        request.getfixturevalue("mocked")
+        if backend == "mock"
+        else request.getfixturevalue("bench_on")(backend)
+    )
+    program = bench.program
+    pointer, module = bench.alloc(64), bench.load(BUNDLE)
+    assert program.gpu_lease_alloc(0, VRAM, 60, OUT) == 0
+    other = program.word()
+    assert program.gpu_session_mem_alloc(other, 64, OUT) == 0
+    assert program.word() != pointer
+    assert program.gpu_session_mem_read(other, pointer, 0, DATA, 1) == failed(1)
+    assert program.gpu_session_mem_write(other, pointer, 0, DATA, 1) == failed(1)
+    assert program.gpu_session_mem_free(other, pointer) == failed(1)
+    assert program.gpu_session_module_unload(other, module) == failed(1)
+    assert bench.get(pointer, 64) == bytes(64)
+
+
 @pytest.mark.parametrize("backend", ["mock", *REAL])
 def test_case_17_leases_tell_their_status(request, programs, backend):
     bench = (

@@ -8,7 +8,8 @@ from typing import Any
 
 from guesthouse.resources.gpu.failures import BAD_IMAGE, SessionError
 
-_BASE = 1 << 40
+#: Where the device addresses of each session begin: no pointer of one is one of another.
+_bases = itertools.count(1 << 40, 1 << 40)
 _ALIGN = 256
 Check = Callable[[], object] | None
 
@@ -18,7 +19,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._memory: dict[int, bytearray] = {}
-        self._next = _BASE
+        self._next = next(_bases)
         self._modules = itertools.count(1)
 
     def request(self, operation: str, args: list[Any], check: Check = None) -> Any:

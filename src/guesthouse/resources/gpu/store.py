@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import bisect
+import secrets
 from typing import Any
 
 import numpy as np
 
 from guesthouse.resources.gpu.failures import BAD_HANDLE, DEVICE_FAULT, OUT_OF_MEMORY, SessionError
 
-#: Where device addresses begin: far from anything a kernel may compute by accident.
-BASE = 1 << 40
+#: Where device addresses begin: far from anything a kernel may compute by accident, and in one of many ranges,
+#: so that a pointer of one session is hardly ever one of another.
+FIRST_BASE, RANGE, RANGES = 1 << 40, 1 << 42, 4096
 ALIGN = 256
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -24,6 +26,7 @@ class Store:
     """
 
     def __init__(self, capacity: int) -> None:
+        self._base = FIRST_BASE + RANGE * secrets.randbelow(RANGES)
         self._span = 2 * capacity + (1 << 20)
         self._bytes: Array = np.zeros(self._span, np.uint8)  # taken from the kernel page by page
         self._starts: list[int] = []
@@ -54,12 +57,12 @@ class Store:
             raise SessionError(OUT_OF_MEMORY)
         self._bytes[before : before + size] = 0
         self._refresh()
-        return BASE + before
+        return self._base + before
 
     def free(self, address: int) -> None:
         """Give an allocation back."""
-        position = bisect.bisect_left(self._starts, address - BASE)
-        if position == len(self._starts) or self._starts[position] != address - BASE:
+        position = bisect.bisect_left(self._starts, address - self._base)
+        if position == len(self._starts) or self._starts[position] != address - self._base:
             raise SessionError(BAD_HANDLE)
         self._bytes[self._starts[position] : self._ends[position]] = 0
         del self._starts[position], self._ends[position]
@@ -71,7 +74,7 @@ class Store:
         Raises:
             SessionError: it does not (8).
         """
-        start = address - BASE
+        start = address - self._base
         position = bisect.bisect_right(self._starts, start) - 1
         if position < 0 or start + length > self._ends[position]:
             raise SessionError(DEVICE_FAULT, f"{length} bytes at {address:#x}")
@@ -79,9 +82,9 @@ class Store:
 
     def _places(self, addresses: Array, width: int) -> Array:
         """Element numbers of addresses, all of them aligned and inside allocations."""
-        offsets = addresses.astype(np.uint64, copy=False) - np.uint64(BASE)
+        offsets = addresses.astype(np.uint64, copy=False) - np.uint64(self._base)
         which = np.searchsorted(self._starts_array, offsets, side="right") - 1
-        # Addresses below BASE wrapped around to huge offsets; the ends refuse them.
+        # Addresses below the first one wrapped around to huge offsets; the ends refuse them.
         inside = (offsets < self._ends_array[which]) & (offsets + np.uint64(width) <= self._ends_array[which])
         if not inside.all() or (offsets & np.uint64(width - 1)).any():
             bad = addresses[~inside] if not inside.all() else addresses
