@@ -39,6 +39,8 @@ class Taker:
             until = time.thread_time() + (0.005 if found.kind == "compute" else 0)
             while time.thread_time() < until:
                 pass
+            if found.kind == "wait":
+                time.sleep(0.005)
             taken.put((name, found.id))
             if found.kind == "keep":
                 self.freed.wait(FOR_EVER)
@@ -157,11 +159,12 @@ def test_another_one_comes_when_nothing_moves(crew) -> None:
     assert taken.get(timeout=10) == ("1", 3)
 
 
-def test_steps_that_cost_much_are_shared_at_once(crew) -> None:
+@pytest.mark.parametrize("kind", ["compute", "wait"])
+def test_steps_that_compute_or_wait_are_shared_at_once(crew, kind) -> None:
     box = Mailbox(patience=FOR_EVER)
     _, taken = crew(box, 2)
-    for number in range(3):
-        box.put(event(number, "compute"))
+    for number in range(9):
+        box.put(event(number, kind))
         taken.get(timeout=10)
     box.put(event(3, "keep"))
     box.put(event(4, "keep"))

@@ -4,8 +4,8 @@
 An instance waits at a seat of its own, without the GIL.  Where a cell has several, events go to the one
 that had the last one, and only as many are awake as the work needs: around a step that takes microseconds nearly
 everything is Python, so that a second instance would only take the GIL away from the first.  Another one is
-called when steps cost much processor time, or when nothing has come of the events for a moment, because
-whoever is awake computes, or waits in a host function.
+called when steps cost much processor time or wait long, in host functions, or when nothing has come of the
+events for a moment.
 
 The GIL guards the queue: between looking at it and changing it nothing here allocates an object or runs Python
 code.  The mutex guards who waits; nobody waits for the GIL while holding it.
@@ -89,6 +89,7 @@ QUEUE_LIMIT = 64
 PATIENCE = 0.002
 
 cdef int64_t HEAVY = 200000             # ns of processor time of an average step that is worth a core of its own
+cdef int64_t LONG = 1000000             # ns that an average step waits, which others could use
 cdef double LONGEST = 4e18              # ns: a timeout that fits the clock
 
 
@@ -127,7 +128,8 @@ cdef class Mailbox:
     cdef Py_ssize_t waiting         # events; as many as are in the queue
     cdef int64_t taken              # events, ever
     cdef int64_t calls              # of `wake`, ever
-    cdef int64_t average            # processor time of a step, ns
+    cdef int64_t computing          # processor time of an average step, ns
+    cdef int64_t waits              # what it takes beyond that, for the GIL included
     cdef int64_t watched            # until when the top gives those awake time; 0 for no such moment
     cdef int64_t taken_before       # the watch began
 
@@ -170,11 +172,15 @@ cdef class Mailbox:
         cdef gh_seat* seat = self.top
         if seat == NULL:
             return
-        if self.awake == 0 or self.average > HEAVY:
+        if self.awake == 0 or self.worth_sharing():
             self.call(seat)
         elif self.watched == 0:
             self.watch(monotonic())
             pthread_cond_signal(&seat.called)
+
+    cdef bint worth_sharing(self) noexcept nogil:
+        """Whether steps are such that two at once get done sooner than one after the other."""
+        return self.computing > HEAVY or self.waits > LONG
 
     cdef void call(self, gh_seat* seat) noexcept nogil:
         """Make one that waits come; with the lock held."""
@@ -228,7 +234,7 @@ cdef class Mailbox:
         """Whether the others do as well without this one; with the lock held."""
         cdef gh_seat* other = self.seats
         cdef int64_t now
-        if self.awake <= 1 or self.average > HEAVY:
+        if self.awake <= 1 or self.worth_sharing():
             return False
         now = monotonic()
         while other != NULL:
@@ -384,8 +390,12 @@ cdef class Seat:
     cdef void account(self) noexcept:
         """Note what the step cost that has ended."""
         cdef Mailbox box = self.mailbox
+        cdef int64_t computed
         if self.seat.processor:
-            box.average += (gh_processor_time() - self.seat.processor - box.average) // 8
+            computed = gh_processor_time() - self.seat.processor
+            box.computing += (computed - box.computing) // 8
+            # A single long wait is as likely another process's turn as the step's own doing.
+            box.waits += (min(monotonic() - self.seat.since - computed, 4 * LONG) - box.waits) // 8
             self.seat.processor = 0
         pthread_mutex_lock(&box.lock)
         self.seat.since = 0
