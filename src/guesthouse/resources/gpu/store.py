@@ -10,8 +10,8 @@ import numpy as np
 
 from guesthouse.resources.gpu.failures import BAD_HANDLE, DEVICE_FAULT, OUT_OF_MEMORY, SessionError
 
-#: Where device addresses begin: far from anything a kernel may compute by accident, and in one of many ranges,
-#: so that a pointer of one session is hardly ever one of another.
+#: Where device addresses begin: far from anything a kernel may compute by accident, and in one of many
+#: ranges, so that a pointer of one session is hardly ever one of another.
 FIRST_BASE, RANGE, RANGES = 1 << 40, 1 << 42, 4096
 ALIGN = 256
 
