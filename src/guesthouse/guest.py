@@ -119,8 +119,7 @@ class Guest:
         """
         scheduler = self.host.scheduler
         # The guest's own limit counts from the start, however long the call was queued before.
-        wall = parse_duration(wall) if isinstance(wall, str) else wall
-        call = scheduler.submit(self.name, data, tenant=self.tenant, entry=entry, wall=wall)
+        call = scheduler.submit(self.name, data, tenant=self.tenant, entry=entry, wall=_seconds(wall))
         return scheduler.future(call)
 
     def run(
@@ -162,9 +161,8 @@ class Guest:
         return Exit(result.code, result.output, stderr, result.receipt)
 
     def _wall(self, wall: Duration | None) -> float | None:
-        most = self.limits.wall
-        wall = parse_duration(wall) if isinstance(wall, str) else wall
-        return most if wall is None else wall if most is None else min(wall, most)
+        most, asked = self.limits.wall, _seconds(wall)
+        return most if asked is None else asked if most is None else min(asked, most)
 
     # -- what the scheduler and the interfaces use
 
@@ -299,3 +297,7 @@ class Guest:
 
     def __repr__(self) -> str:
         return f"<Guest {self.tenant}/{self.name} ({self.interface})>"
+
+
+def _seconds(wall: Duration | None) -> float | None:
+    return parse_duration(wall) if isinstance(wall, str) else wall

@@ -15,6 +15,8 @@ from guesthouse.interfaces.pulp.http.server import LoopThread
 
 Result = TypeVar("Result")
 
+_FRONT = "guesthouse.cells"
+
 
 class Front(Protocol):
     """An ASGI application that knows beforehand what it answers."""
@@ -40,7 +42,9 @@ class CellRoutes(BaseRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Say whether a cell answers this request."""
         front = self._front() if scope["type"] in ("http", "websocket") else None
-        return (Match.FULL if front is not None and front.serves(scope) else Match.NONE), {}
+        if front is None or not front.serves(scope):
+            return Match.NONE, {}
+        return Match.FULL, {_FRONT: front}
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         """Find no name: patterns of cells have none."""
@@ -48,10 +52,8 @@ class CellRoutes(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request on the cells' loop; each message crosses between the loops."""
-        front = self._front()
-        assert front is not None
         here, there = asyncio.get_running_loop(), self._threads().loop
-        await _on(there, front, scope, partial(_on, here, receive), partial(_on, here, send))
+        await _on(there, scope[_FRONT], scope, partial(_on, here, receive), partial(_on, here, send))
 
 
 async def _on(
